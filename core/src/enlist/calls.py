@@ -1,0 +1,136 @@
+"""The explicit calls of a user: they act at once, in the caller's thread, within their deadline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeAlias
+
+from enlist.backend import Backend
+from enlist.clock import Deadline
+from enlist.errors import RegistryError, UnavailableError
+from enlist.info import Info
+from enlist.registrations import Claim, Registrations
+from enlist.writer import Writer
+
+__all__ = ["Calls", "OnUnavailable"]
+
+OnUnavailable = Literal["raise", "retry"]
+"""What a first ``register`` does that finds no backend: fail, or go on in the background."""
+
+_Wanted: TypeAlias = tuple[Claim, Info | None]
+"""A ticket, and what was wanted under its identity before."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Calls:
+    """Register, deregister and leave; whatever is left undone is the keeper's."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        table: Registrations,
+        writer: Writer,
+        *,
+        on_unavailable: OnUnavailable,
+        hurry: Callable[[], None],
+    ) -> None:
+        """Act on ``table`` through ``writer``.
+
+        Args:
+            backend: removes in bulk when everything leaves.
+            table: where the registrations are noted.
+            writer: carries out single writes.
+            on_unavailable: whether a ``register`` that finds no backend raises or is retried.
+            hurry: has the keeper do soon what a failed call left undone.
+        """
+        self._backend = backend
+        self._table = table
+        self._writer = writer
+        self._on_unavailable = on_unavailable
+        self._hurry = hurry
+
+    def register(self, info: Info, deadline: Deadline) -> None:
+        """Register; on failure what was wanted before is wanted again, unless told to retry."""
+        wanted = self._table.want([info])
+        tickets = [ticket for ticket, _ in wanted]
+        with self._table.calling(tickets):
+            try:
+                with self._table.held(tickets, deadline) as claims:
+                    for claim in claims:
+                        self._writer.write(claim, deadline)
+            except RegistryError as exc:
+                self._give_up(wanted, exc)
+                if not self._may_wait(exc):
+                    raise
+        self._table.announce()
+
+    def register_all(self, infos: Sequence[Info], deadline: Deadline) -> None:
+        """Register in bulk; on failure nothing new stays wanted, unless told to retry."""
+        wanted = self._table.want(infos)
+        tickets = [ticket for ticket, _ in wanted]
+        with self._table.calling(tickets):
+            try:
+                with self._table.held(tickets, deadline) as claims:
+                    failed = self._writer.write_all(claims, deadline) if claims else {}
+                self._raise_first(list(failed.values()), len(infos))
+            except RegistryError as exc:
+                self._give_up(wanted, exc)
+                if not self._may_wait(exc):
+                    raise
+        self._table.announce()
+
+    def _raise_first(self, failed: Sequence[RegistryError], asked: int) -> None:
+        grave = [error for error in failed if not isinstance(error, UnavailableError)] or failed
+        if grave:
+            first = grave[0]
+            raise type(first)(
+                f"{len(failed)} of {asked} could not be registered; the first because: {first}"
+            ) from first
+
+    def _give_up(self, wanted: Iterable[_Wanted], error: RegistryError) -> None:
+        for ticket, before in wanted:
+            if self._may_wait(error):
+                self._table.doubt([ticket], error)
+            else:
+                self._table.take_back(ticket, before, error)
+        self._table.announce()
+        self._hurry()
+
+    def _may_wait(self, error: RegistryError) -> bool:
+        return self._on_unavailable == "retry" and isinstance(error, UnavailableError)
+
+    def deregister(self, info: Info, deadline: Deadline) -> None:
+        """Remove; on failure removal goes on in the background until it is confirmed."""
+        ticket = self._table.unwant(info)
+        with self._table.calling([ticket]):
+            try:
+                with self._table.held([ticket], deadline) as claims:
+                    for claim in claims:
+                        self._writer.remove(claim, deadline)
+            except RegistryError as exc:
+                self._hurry()
+                raise type(exc)(f"{exc}; the removal goes on in the background") from exc
+        self._table.announce()
+
+    def leave(self, deadline: Deadline) -> int:
+        """Remove everything that is wanted or owed, once; return how many may remain."""
+        self._table.unwant_all()
+        claims = self._table.claim_idle(lambda entry: not entry.wanted)
+        try:
+            remaining = {info.identity for info in self._withdraw(claims, deadline)}
+        finally:
+            self._table.release(claims)
+        gone = [claim for claim in claims if claim.info.identity not in remaining]
+        self._table.forget(gone, for_good=True)
+        self._table.announce()
+        return len(self._table)
+
+    def _withdraw(self, claims: Sequence[Claim], deadline: Deadline) -> Sequence[Info]:
+        infos = [claim.info for claim in claims]
+        try:
+            return self._backend.withdraw(infos, deadline.remaining_s()) if infos else ()
+        except RegistryError as exc:
+            _logger.warning("%s: could not deregister on closing: %s", self._backend.name, exc)
+            return infos

@@ -1,0 +1,215 @@
+"""Keeps the wanted registrations true, whatever the backend and the network do.
+
+A *round* is: the removals still owed, one sign of life for all, then a repair of what is lost.
+It is an ordinary method, so that tests run hours of outages in milliseconds; the thread that
+runs rounds in production is :class:`enlist.supervisor.Supervisor`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from enlist.backend import Backend
+from enlist.backoff import Backoff
+from enlist.clock import Clock, Deadline
+from enlist.errors import PluginBugError, RegistryError, TimedOutError, UnavailableError
+from enlist.hookspecs import Lost, Why
+from enlist.info import Identity
+from enlist.registrations import Claim, Entry, Registrations
+from enlist.states import State
+from enlist.writer import NotReachedError, Writer
+
+__all__ = ["Keeper", "Listener"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who follows the backend's signs of life: the watches."""
+
+    def active(self) -> tuple[str, ...]:
+        """Return the service names that are watched now."""
+
+    def backend_answered(self) -> None:
+        """Hear that the backend has answered."""
+
+    def backend_failed(self, error: RegistryError) -> None:
+        """Hear that the backend has not answered."""
+
+
+class Keeper:
+    """What is done, round after round, for the registrations of one table."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        table: Registrations,
+        writer: Writer,
+        *,
+        backoff: Backoff,
+        clock: Clock,
+        listener: Listener,
+    ) -> None:
+        """Keep what ``table`` holds.
+
+        Args:
+            backend: proves liveness.
+            table: where the registrations are noted.
+            writer: carries out writes and removals.
+            backoff: sets the pace.
+            clock: counts the time between rounds.
+            listener: hears whether the backend answers.
+        """
+        self._backend = backend
+        self._table = table
+        self._writer = writer
+        self._backoff = backoff
+        self._clock = clock
+        self._listener = listener
+        self._next_round = clock.monotonic()
+
+    def seconds_to_round(self) -> float | None:
+        """Return how long until the next round is due; None while there is nothing to do."""
+        if not len(self._table) and not self._listener.active():
+            return None
+        if (
+            not self._backoff.granted
+            and self._backoff.failures == 0
+            and self._table.any(_is_written)
+        ):
+            # Only a beat tells how long the backend lets a record live.
+            return 0.0
+        return max(0.0, self._next_round - self._clock.monotonic())
+
+    def hurry(self) -> None:
+        """Have a round soon, to make up for an explicit call that failed."""
+        now = self._clock.monotonic()
+        self._next_round = min(self._next_round, now + self._backoff.retry_s(now))
+
+    def round(self) -> None:
+        """Do what is due, and set the time of the next round. Never raises."""
+        try:
+            wait_s = self._attempt()
+        except PluginBugError as exc:
+            _logger.exception("%s: a round met a bug; the keeper goes on", self._backend.name)
+            wait_s = self._failed(exc)
+        except RegistryError as exc:
+            wait_s = self._failed(exc)
+        except Exception as exc:
+            _logger.exception(
+                "%s: the keeper met an error that nobody foresaw; it goes on", self._backend.name
+            )
+            wait_s = self._failed(PluginBugError(f"unforeseen {type(exc).__name__} in the keeper"))
+        self._next_round = self._clock.monotonic() + wait_s
+        self._table.announce()
+
+    def _attempt(self) -> float:
+        """Make the calls of a round; return the seconds until the next."""
+        self._remove_owed()
+        written = self._table.written()
+        if written:
+            self._beat(written)
+        progressed = self._repair()
+        if not written and (watched := self._listener.active()):
+            self._backend.probe(watched[0], self._backoff.patience_s)
+            self._answered()
+        return 0.0 if progressed else self._backoff.wait_s(self._clock.monotonic())
+
+    def _answered(self, valid_for_s: float | None = None) -> None:
+        self._backoff.answered(self._clock.monotonic(), valid_for_s)
+        self._listener.backend_answered()
+
+    def _failed(self, error: RegistryError) -> float:
+        self._backoff.failed(timed_out=isinstance(error, TimedOutError))
+        if isinstance(error, UnavailableError):
+            self._listener.backend_failed(error)
+        elif not isinstance(error, PluginBugError):
+            # A refusal is an answer: what is watched can still be true.
+            self._listener.backend_answered()
+        return self._backoff.wait_s(self._clock.monotonic())
+
+    def _patience(self) -> Deadline:
+        return Deadline(self._clock, self._backoff.patience_s)
+
+    def _remove_owed(self) -> None:
+        claims = self._table.claim_idle(lambda entry: not entry.wanted)
+        try:
+            for claim in claims:
+                self._remove(claim)
+        finally:
+            self._table.release(claims)
+
+    def _remove(self, claim: Claim) -> None:
+        try:
+            self._writer.remove(claim, self._patience())
+        except UnavailableError:
+            raise
+        except RegistryError:
+            # This one alone is refused; the table has its error. The others must not wait for it.
+            self._table.announce()
+
+    def _beat(self, written: Sequence[Claim]) -> None:
+        # Without keep_alive a beat writes each record again, and must not meet another write.
+        writes = "keep_alive" not in self._backend.abilities
+        claims = self._table.claim_idle(_is_written) if writes else written
+        try:
+            if claims:
+                self._beat_all(claims)
+        finally:
+            if writes:
+                self._table.release(claims)
+
+    def _beat_all(self, claims: Sequence[Claim]) -> None:
+        try:
+            beat = self._backend.keep_alive(
+                [claim.info for claim in claims], self._backoff.patience_s
+            )
+        except RegistryError as exc:
+            self._table.doubt(claims, exc)
+            raise
+        self._take_in(claims, {item.info.identity: item for item in beat.lost})
+        self._answered(beat.valid_for_s)
+
+    def _take_in(self, claims: Sequence[Claim], lost: Mapping[Identity, Lost]) -> None:
+        if not lost:
+            self._table.seen_alive(claims)
+            return
+        self._table.seen_alive(claim for claim in claims if claim.info.identity not in lost)
+        for claim in claims:
+            if (item := lost.get(claim.info.identity)) is not None:
+                self._take_in_loss(claim, item)
+
+    def _take_in_loss(self, claim: Claim, lost: Lost) -> None:
+        if lost.why is Why.FAILED:
+            self._table.doubt([claim], lost.error)
+        else:
+            state = State.LOST if lost.why is Why.GONE else State.SUPERSEDED
+            self._table.settle(claim, state, lost.error)
+
+    def _repair(self) -> bool:
+        """Write what is to be written; return whether some was done when time ran out."""
+        now = self._clock.monotonic()
+
+        def is_due(entry: Entry) -> bool:
+            # A late write may have put an older Info over the wanted one: write once more after it.
+            settled = entry.settles_at is not None and entry.settles_at <= now
+            return entry.wanted and (entry.to_write or settled)
+
+        claims = self._table.claim_idle(is_due)
+        try:
+            if not claims:
+                return False
+            patience = max(self._backoff.interval_s, self._backoff.patience_s)
+            failed = self._writer.write_all(claims, Deadline(self._clock, patience))
+        finally:
+            self._table.release(claims)
+        self._answered()
+        return len(failed) < len(claims) and any(
+            isinstance(error, NotReachedError) for error in failed.values()
+        )
+
+
+def _is_written(entry: Entry) -> bool:
+    return entry.wanted and entry.state is not State.PENDING

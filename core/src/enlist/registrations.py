@@ -1,0 +1,378 @@
+"""The table of what a process wants registered, and what became of each registration.
+
+Every entry has a generation: the newest call wins, and an answer to an older one changes
+nothing. An entry is *claimed* for the time in which a write for it is under way, so that no two
+run at once; the lock itself is never held across a call to a backend.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from enlist.clock import Clock, Deadline
+from enlist.errors import RegistryError, TimedOutError
+from enlist.info import Identity, Info
+from enlist.states import Change, State, Status
+
+__all__ = ["Claim", "Entry", "Registrations"]
+
+
+_WRITTEN_ANEW = {State.LOST: True, State.SUPERSEDED: False}
+"""Whether a repair has to write a registration in that state; one that is superseded waits."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One row of the table; read and written under the table's lock only."""
+
+    info: Info
+    since: dt.datetime
+    wanted: bool = True
+    generation: int = 0
+    state: State = State.PENDING
+    last_success: dt.datetime | None = None
+    last_error: RegistryError | None = None
+    to_write: bool = True
+    """The next restore has to write it, whatever a beat says."""
+    takes_over: bool = True
+    """It was asked for explicitly and not yet written, so it may replace another owner's record."""
+    callers: int = 0
+    """Explicit calls under way; the keeper leaves the entry to them."""
+    claimed_by: int = 0
+    """The generation of the claim under which a write is under way; 0 for none."""
+    unsettled: bool = False
+    """A write was not answered; the server may carry it out yet, also after later ones."""
+    settles_at: float | None = None
+    """When that is over (monotonic): one time to live after the next answer."""
+
+
+class Claim(NamedTuple):
+    """The right to write one entry, for the generation that it had.
+
+    An entry that is forgotten gets the generation 0, so a claim on it is never current again,
+    whatever is wanted under the same identity later.
+    """
+
+    info: Info
+    generation: int
+    takes_over: bool
+    entry: Entry
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no newer call has taken over; asked under the table's lock."""
+        return self.entry.generation == self.generation
+
+
+class Registrations:
+    """The table. Safe for any thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        announce: Callable[[Sequence[Change]], None],
+        settling_s: Callable[[], float],
+    ) -> None:
+        """Start empty.
+
+        Args:
+            clock: gives the times of changes.
+            announce: called with the changes, in their order, without the lock held.
+            settling_s: tells how many seconds after its next answer a server may still carry
+                out a write that it had not answered.
+        """
+        self._clock = clock
+        self._settling_s = settling_s
+        self._announce = announce
+        self._entries: dict[Identity, Entry] = {}
+        # One count for the whole table: an entry that is forgotten and made anew starts higher.
+        self._generations = itertools.count(1)
+        self._lock = threading.RLock()
+        self._freed = threading.Condition(self._lock)  # entering the lock itself is quicker
+        # The same list for each beat until something is wanted or not wanted any more.
+        self._written: list[Claim] | None = None
+        self._changes: list[Change] = []
+        self._announcing = False
+
+    def __len__(self) -> int:
+        """Return the number of entries, removals still owed included."""
+        return len(self._entries)
+
+    # --- explicit calls ----------------------------------------------------------------------
+
+    @contextmanager
+    def calling(self, tickets: Iterable[Claim]) -> Iterator[None]:
+        """Keep the keeper away from entries for the time of an explicit call."""
+        entries = [ticket.entry for ticket in tickets]
+        self._count_callers(entries, +1)
+        try:
+            yield
+        finally:
+            self._count_callers(entries, -1)
+
+    def _count_callers(self, entries: Iterable[Entry], step: int) -> None:
+        with self._lock:
+            for entry in entries:
+                entry.callers += step
+
+    def want(self, infos: Iterable[Info]) -> list[tuple[Claim, Info | None]]:
+        """Note what is wanted now; return a ticket for each claim, and what was wanted before."""
+        with self._lock:
+            return [self._want(info) for info in infos]
+
+    def _want(self, info: Info) -> tuple[Claim, Info | None]:
+        entry = self._entry_of(info)
+        before = entry.info if entry.generation and entry.wanted else None
+        self._renew(entry)
+        entry.info, entry.wanted, entry.to_write, entry.takes_over = info, True, True, True
+        return self._claim_on(entry), before
+
+    def _entry_of(self, info: Info) -> Entry:
+        identity = info.identity
+        entry = self._entries.get(identity)
+        if entry is None:
+            entry = self._entries[identity] = Entry(info, self._clock.now())
+        return entry
+
+    def _renew(self, entry: Entry) -> None:
+        """Begin a generation, before which every claim on the entry was made in vain."""
+        entry.generation = next(self._generations)
+        self._written = None
+
+    @staticmethod
+    def _claim_on(entry: Entry) -> Claim:
+        return Claim(entry.info, entry.generation, entry.takes_over, entry)
+
+    def unwant(self, info: Info) -> Claim:
+        """Note that ``info`` is not wanted any more; return the ticket for its claim."""
+        with self._lock:
+            claim = self._unwant(self._entry_of(info))
+        self.announce()
+        return claim
+
+    def _unwant(self, entry: Entry) -> Claim:
+        self._renew(entry)
+        entry.wanted = False
+        self._set_state(entry, State.LEAVING, None)
+        return self._claim_on(entry)
+
+    def unwant_all(self) -> None:
+        """Note that nothing is wanted any more."""
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.wanted:
+                    self._unwant(entry)
+        self.announce()
+
+    @contextmanager
+    def held(self, tickets: Iterable[Claim], deadline: Deadline) -> Iterator[list[Claim]]:
+        """Hold the claims of these tickets; those that a newer call has overtaken are left out.
+
+        Raises:
+            TimedOutError: another write was still under way when time ran out.
+        """
+        claims: list[Claim] = []
+        try:
+            with self._lock:
+                for ticket in tickets:
+                    if self._acquire(ticket, deadline):
+                        # Not all at once: what was acquired is released if a later one is not.
+                        claims.append(ticket)  # noqa: PERF401
+            yield claims
+        finally:
+            self.release(claims)
+
+    def _acquire(self, ticket: Claim, deadline: Deadline) -> bool:
+        while ticket.is_current:
+            if not ticket.entry.claimed_by:
+                ticket.entry.claimed_by = ticket.generation
+                return True
+            try:
+                self._freed.wait(deadline.remaining_s())
+            except TimedOutError as exc:
+                message = "an earlier write for this registration is still under way"
+                raise TimedOutError(message) from exc
+        return False
+
+    # --- the keeper's side -------------------------------------------------------------------
+
+    def claim_idle(self, chosen: Callable[[Entry], bool]) -> list[Claim]:
+        """Claim every entry that is chosen and that nobody else is writing."""
+        claims = []
+        with self._lock:
+            for entry in self._entries.values():
+                if not entry.claimed_by and not entry.callers and chosen(entry):
+                    entry.claimed_by = entry.generation
+                    claims.append(self._claim_on(entry))
+        return claims
+
+    def written(self) -> list[Claim]:
+        """Return every wanted entry that was written at least once, without claiming it."""
+        with self._lock:
+            if self._written is None:
+                self._written = [
+                    self._claim_on(entry)
+                    for entry in self._entries.values()
+                    if entry.wanted and entry.state is not State.PENDING
+                ]
+            return self._written
+
+    def any(self, chosen: Callable[[Entry], bool]) -> bool:
+        """Return whether an entry is chosen."""
+        with self._lock:
+            return any(map(chosen, self._entries.values()))
+
+    def release(self, claims: Iterable[Claim]) -> None:
+        """End the claims and let those who wait for them go on."""
+        with self._lock:
+            for claim in claims:
+                if claim.entry.claimed_by == claim.generation:
+                    claim.entry.claimed_by = 0
+            self._freed.notify_all()
+
+    def settle(self, claim: Claim, state: State, error: RegistryError | None = None) -> None:
+        """Note the outcome of an attempt, unless a newer call has made it irrelevant."""
+        with self._lock:
+            if claim.is_current:
+                if state in _WRITTEN_ANEW:
+                    claim.entry.to_write = _WRITTEN_ANEW[state]
+                self._set_state(claim.entry, state, error)
+
+    def enlisted(self, claims: Iterable[Claim]) -> None:
+        """Note that these were written."""
+        with self._lock:
+            now, moment = self._clock.monotonic(), self._clock.now()
+            for claim in claims:
+                if claim.is_current:
+                    claim.entry.last_success = moment
+                    claim.entry.to_write = claim.entry.takes_over = False
+                    self._settle_late_write(claim.entry, now)
+                    self._set_state(claim.entry, State.ENLISTED, None)
+
+    def seen_alive(self, claims: Iterable[Claim]) -> None:
+        """Note that a beat found these alive; one that is still to be written stays so."""
+        with self._lock:
+            moment = self._clock.now()
+            for claim in claims:
+                if claim.is_current and not claim.entry.to_write:
+                    claim.entry.last_success = moment
+                    self._set_state(claim.entry, State.ENLISTED, None)
+
+    def doubt(self, claims: Iterable[Claim], error: RegistryError | None) -> None:
+        """Note an attempt that taught nothing: what was enlisted is unconfirmed, the rest stays."""
+        with self._lock:
+            for claim in claims:
+                entry = claim.entry
+                if not claim.is_current:
+                    continue
+                if entry.state is State.ENLISTED:
+                    self._set_state(entry, State.UNCONFIRMED, error)
+                elif type(entry.last_error) is type(error):
+                    entry.last_error = error  # heard before, and cheap for ten thousand
+                else:
+                    self._set_state(entry, entry.state, error)
+
+    def unsettle(self, claims: Iterable[Claim]) -> None:
+        """Note that a write for these may still be carried out, whatever comes after."""
+        with self._lock:
+            for claim in claims:
+                claim.entry.unsettled, claim.entry.settles_at = True, None
+
+    def _settle_late_write(self, entry: Entry, now: float) -> None:
+        """Count from the first answer after an unanswered write; note when it is over."""
+        if entry.settles_at is None and entry.unsettled:
+            entry.settles_at = now + self._settling_s()
+        elif entry.settles_at is not None and entry.settles_at <= now:
+            entry.unsettled, entry.settles_at = False, None
+
+    def take_back(self, ticket: Claim, before: Info | None, error: RegistryError) -> None:
+        """Undo a ``want`` that failed: what was wanted before is wanted again, or nothing is."""
+        with self._lock:
+            entry = ticket.entry
+            if not ticket.is_current:
+                return
+            self._renew(entry)
+            entry.takes_over = False
+            if before is None:
+                entry.wanted = False
+                self._set_state(entry, State.LEAVING, error)
+            else:
+                entry.info = before
+                self._set_state(entry, State.LOST, error)
+
+    def forget(self, claims: Iterable[Claim], *, for_good: bool = False) -> None:
+        """Drop entries whose removal is confirmed.
+
+        Args:
+            claims: the removals that were confirmed.
+            for_good: do not wait for a late write, since nobody will be there to remove it.
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            for claim in claims:
+                if claim.is_current and not claim.entry.wanted:
+                    self._forget(claim.entry, now, for_good=for_good)
+            self._freed.notify_all()
+
+    def _forget(self, entry: Entry, now: float, *, for_good: bool) -> None:
+        self._settle_late_write(entry, now)
+        if entry.unsettled and not for_good:
+            self._set_state(entry, State.LEAVING, None)
+            return
+        self._set_state(entry, State.LEFT, None)
+        entry.generation = 0
+        self._written = None
+        del self._entries[entry.info.identity]
+
+    # --- looking on --------------------------------------------------------------------------
+
+    def statuses(self, registry: str) -> tuple[Status, ...]:
+        """Return every registration as it stands."""
+        with self._lock:
+            return tuple(
+                Status(
+                    entry.info,
+                    entry.state,
+                    entry.since,
+                    entry.last_success,
+                    entry.last_error,
+                    registry,
+                )
+                for entry in self._entries.values()
+            )
+
+    def get(self, identity: Identity) -> Info | None:
+        """Return what is wanted under an identity."""
+        with self._lock:
+            entry = self._entries.get(identity)
+            return entry.info if entry is not None and entry.wanted else None
+
+    def _set_state(self, entry: Entry, state: State, error: RegistryError | None) -> None:
+        changed = entry.state is not state or type(entry.last_error) is not type(error)
+        if entry.state is State.PENDING or state is State.PENDING:
+            self._written = None
+        if entry.state is not state:
+            entry.since = self._clock.now()
+        entry.state, entry.last_error = state, error
+        if changed:
+            self._changes.append(Change(entry.info, state, error))
+
+    def announce(self) -> None:
+        """Tell of the changes since the last time, in their order, one teller at a time."""
+        while True:
+            with self._lock:
+                if self._announcing or not self._changes:
+                    return
+                changes, self._changes = self._changes, []
+                self._announcing = True
+            try:
+                self._announce(changes)
+            finally:
+                with self._lock:
+                    self._announcing = False
