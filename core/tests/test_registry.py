@@ -1,0 +1,460 @@
+"""The facade on a real registry: `local`, in a file of the test's own."""
+
+import datetime as dt
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from enlist import (
+    ClosedError,
+    Info,
+    InvalidInfoError,
+    InvalidOptionError,
+    Registry,
+    State,
+    TimedOutError,
+    UnavailableError,
+    UnknownBackendError,
+    UnsupportedError,
+    hookimpl,
+    open_registry,
+)
+from enlist.local import LocalOptions
+from enlist.opening import AnyRegistry
+from tests.waiting import eventually
+
+ECHO = Info(service_name="echo", addr="10.0.0.1:80", tags={"zone": "a"})
+OTHER = Info(service_name="echo", addr="10.0.0.2:80")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"local:{tmp_path / 'registry'}"
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[AnyRegistry]:
+    with open_registry(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[AnyRegistry]:
+    with open_registry(url) as opened:
+        yield opened
+
+
+def test_is_found_by_another_client(registry: Registry, client: Registry) -> None:
+    """What one registers, another finds, equal in everything."""
+    registry.register(ECHO)
+
+    assert client.resolve("echo") == (ECHO,)
+    assert client.services() == ("echo",)
+    client.probe()
+
+
+def test_registers_many_at_once(registry: Registry, client: Registry) -> None:
+    """The bulk path ends where the single one does."""
+    infos = [Info(service_name="echo", addr=f"10.0.0.1:{port}") for port in range(1, 201)]
+
+    registry.register_all(infos)
+
+    assert set(client.resolve("echo")) == set(infos)
+
+
+def test_refuses_two_of_one_identity(registry: Registry) -> None:
+    """Nobody could tell which one was meant."""
+    with pytest.raises(InvalidInfoError, match="one service at one address twice"):
+        registry.register_all([ECHO, Info(service_name="echo", addr="10.0.0.1:80", weight=2)])
+
+
+def test_refuses_what_is_incomplete_before_it_sends_anything(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """R8: the registry's file is not even made."""
+    with pytest.raises(InvalidInfoError, match="service_name"):
+        registry.register(Info(addr="10.0.0.1:80"))
+    with pytest.raises(InvalidInfoError, match="service_name"):
+        registry.resolve("")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_updates_in_place(registry: Registry, client: Registry) -> None:
+    """Weight and tags change; the rest stays."""
+    registry.register(ECHO)
+
+    updated = registry.update(ECHO, weight=3)
+    again = registry.update(ECHO, tags={"zone": "b"})
+
+    assert (updated.weight, updated.tags) == (3, {"zone": "a"})
+    assert client.resolve("echo") == (again,)
+    assert (again.weight, again.tags) == (3, {"zone": "b"})
+
+
+def test_refuses_to_update_what_is_not_registered(registry: Registry) -> None:
+    """An update is no registration by the back door."""
+    with pytest.raises(InvalidInfoError, match="not registered here; register it first"):
+        registry.update(ECHO, weight=3)
+
+
+def test_deregisters(registry: Registry, client: Registry) -> None:
+    """When it returns, nobody finds it; a second time is no error."""
+    registry.register(ECHO)
+
+    registry.deregister(ECHO)
+    registry.deregister(ECHO)
+
+    assert client.resolve("echo") == ()
+    assert registry.status() == ()
+
+
+def test_shows_the_state_of_each_registration(registry: Registry) -> None:
+    """K8: as values, for people and for a readiness endpoint."""
+    assert registry.readiness()
+
+    registry.register(ECHO)
+    (status,) = registry.status()
+
+    assert (status.info, status.state, status.registry) == (ECHO, State.ENLISTED, registry.name)
+    assert status.last_success is not None
+    assert status.last_success.tzinfo is dt.UTC
+    assert registry.readiness().reasons == ()
+
+
+def test_says_what_is_not_ready(registry: Registry, client: Registry) -> None:
+    """A server that another process has pushed out is not ready, and the reason says so."""
+    registry.register(ECHO)
+    client.register(ECHO)
+
+    eventually(lambda: not registry.readiness(), within_s=20, why="superseded")
+
+    (reason,) = registry.readiness().reasons
+    assert reason == f"echo at 10.0.0.1:80 is superseded in {registry.name}"
+
+
+def test_is_restored_when_the_other_one_leaves(registry: Registry, url: str) -> None:
+    """R5: a rolling restart at one address ends with the one that stays."""
+    registry.register(ECHO)
+    with open_registry(url) as rival:
+        rival.register(ECHO)
+        eventually(lambda: not registry.readiness(), within_s=20, why="superseded")
+
+    eventually(lambda: bool(registry.readiness()), within_s=20, why="restored")
+
+    assert registry.resolve("echo") == (ECHO,)
+
+
+def test_follows_a_service_live(registry: Registry, client: Registry) -> None:
+    """A resolver sees what comes and goes."""
+    with client.resolver("echo") as resolver:
+        registry.register(ECHO)
+        assert resolver.wait_for(1) == (ECHO,)
+        assert resolver.pick() == ECHO
+        registry.deregister(ECHO)
+        eventually(lambda: resolver.instances == (), within_s=10, why="gone")
+
+
+def test_closing_removes_everything_and_ends_resolvers(url: str, client: Registry) -> None:
+    """Nothing is left in the registry, and nothing in the process."""
+    registry = open_registry(url)
+    registry.register(ECHO)
+    resolver = registry.resolver("echo")
+    resolver.wait_for(1)
+
+    registry.close()
+    registry.close()
+
+    assert client.resolve("echo") == ()
+    with pytest.raises(ClosedError):
+        resolver.instances  # noqa: B018 - looking is what must fail
+    for call in (lambda: registry.register(ECHO), lambda: registry.resolver("echo")):
+        with pytest.raises(ClosedError, match="was closed"):
+            call()
+    resolver.close()
+
+
+def test_has_one_thread_however_many_registrations(registry: Registry) -> None:
+    """Fast by design: one supervising thread for all."""
+    registry.register(ECHO)
+    before = threading.active_count()
+
+    for port in range(1, 101):
+        registry.register(Info(service_name="echo", addr=f"10.0.0.3:{port}"))
+
+    assert threading.active_count() == before
+
+
+def test_can_be_used_from_many_threads(registry: Registry, client: Registry) -> None:
+    """Twenty threads register, update and deregister; what is wanted in the end is there."""
+
+    def work(number: int) -> None:
+        mine = Info(service_name="echo", addr=f"10.0.1.{number}:80")
+        for weight in range(5):
+            registry.register(mine)
+            registry.update(mine, weight=weight)
+            if weight < 4 or number % 2:
+                registry.deregister(mine)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(client.resolve("echo")) == 10
+    assert len(registry.status()) == 10
+
+
+def test_warns_when_nobody_closed_it(url: str, client: Registry) -> None:
+    """What was forgotten is closed all the same, and said."""
+    forgotten = [open_registry(url)]
+    forgotten[0].register(ECHO)
+
+    with pytest.warns(ResourceWarning, match="was never closed"):
+        forgotten.clear()
+
+    assert client.resolve("echo") == ()
+
+
+def test_is_the_childs_own_after_a_fork(registry: Registry, client: Registry) -> None:
+    """K7: the child registers under an owner of its own, and closing it leaves the parent's."""
+    registry.register(ECHO)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_use_and_close(registry))
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert client.resolve("echo") == (ECHO,)
+    assert registry.readiness()
+
+
+def _use_and_close(registry: Registry) -> int:
+    """In the child: 0 if all is as it should be."""
+    if registry.status():
+        return 1
+    registry.register(OTHER)
+    both = len(registry.resolve("echo")) == 2
+    registry.close()
+    return 0 if both else 2
+
+
+def test_lets_extensions_look_on(url: str) -> None:
+    """Enriched before it is registered, and told of every change."""
+    seen: list[tuple[str, str]] = []
+
+    class Zone:
+        @hookimpl
+        def enrich(self, info: Info) -> Info:
+            return Info(service_name=info.service_name, addr=info.addr, tags={"zone": "z"})
+
+        @hookimpl
+        def registration_changed(self, info: Info, state: str) -> None:
+            seen.append((info.service_name, state))
+
+    with open_registry(url, extensions=[Zone()]) as registry:
+        registry.register(OTHER)
+        assert registry.resolve("echo")[0].tags == {"zone": "z"}
+
+    assert seen == [("echo", "enlisted"), ("echo", "leaving"), ("echo", "left")]
+
+
+def test_logs_every_change(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    """K8: a line for each, with the service, the address and the registry."""
+    with caplog.at_level(logging.INFO, "enlist"):
+        registry.register(ECHO)
+
+    assert f"{registry.name}: echo at 10.0.0.1:80: enlisted" in caplog.text
+
+
+def test_shows_neither_options_nor_infos_in_its_repr(registry: Registry) -> None:
+    """A secret among the options cannot end up in a log this way."""
+    assert repr(registry) == f"<enlist.Registry {registry.name!r}>"
+
+
+@pytest.mark.parametrize(
+    "arguments,rule",
+    [
+        ({"timeout": 3}, "timeout=3: must be a timedelta longer than 0"),
+        ({"timeout": dt.timedelta(0)}, "must be a timedelta longer than 0"),
+        ({"on_unavailable": "ignore"}, "on_unavailable='ignore': must be 'raise' or 'retry'"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_refuses_options_that_cannot_be(url: str, arguments: dict[str, object], rule: str) -> None:
+    """Each is named with its value and its rule."""
+    with pytest.raises(InvalidOptionError, match=rule):
+        open_registry(url, **arguments)  # type: ignore[call-overload]  # wrong on purpose
+
+
+@pytest.mark.parametrize("registry", [5, b"local", object()])
+def test_refuses_what_names_no_registry(registry: object) -> None:
+    """The error lists what would."""
+    with pytest.raises(InvalidOptionError, match="a name, a URL, a plugin's class"):
+        open_registry(registry)
+
+
+def test_takes_the_registry_of_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENLIST_REGISTRY chooses for a program that does not."""
+    monkeypatch.setenv("ENLIST_REGISTRY", url)
+
+    with open_registry() as registry:
+        assert registry.name == url
+
+    monkeypatch.setenv("ENLIST_REGISTRY", "nosuch")
+    with pytest.raises(UnknownBackendError):
+        open_registry()
+
+
+class Noticeboard:
+    """A third party's class, passed as it is; it only publishes."""
+
+    spec_version = 1
+
+    Options = LocalOptions
+
+    def __init__(self, options: object, owner: str) -> None:
+        self.owner = owner
+
+    @hookimpl
+    def register(self, info: Info) -> None:
+        if info.weight == 99:
+            raise UnavailableError("no room")
+
+    @hookimpl
+    def deregister(self, info: Info) -> None:
+        pass
+
+
+def test_takes_the_class_of_a_plugin(tmp_path: Path) -> None:
+    """Tests and private backends need no distribution."""
+    with open_registry(Noticeboard) as registry:
+        registry.register(ECHO)
+        assert registry.name == "Noticeboard"
+        with pytest.raises(UnsupportedError, match="only publishes"):
+            registry.resolver("echo")
+
+
+def test_gives_back_an_opened_registry(registry: Registry) -> None:
+    """Whoever opened it closes it."""
+    assert open_registry(registry) is registry
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Sequence[str]:
+    return [f"local:{tmp_path / 'one'}", f"local:{tmp_path / 'two'}"]
+
+
+def test_is_enlisted_in_several_registries(pair: Sequence[str]) -> None:
+    """Moving a fleet is a change of options: both have it, a client of either finds it."""
+    with open_registry(list(pair)) as both:
+        both.register(ECHO)
+        both.update(ECHO, weight=4)
+        for url in pair:
+            with open_registry(url) as one:
+                assert [info.weight for info in one.resolve("echo")] == [4]
+                assert one.services() == ("echo",)
+        assert [status.registry for status in both.status()] == list(pair)
+        assert both.readiness()
+        assert both.services() == ("echo",)
+        assert len(both.resolve("echo")) == 1
+        both.probe()
+        both.deregister(ECHO)
+        assert both.resolve("echo") == ()
+
+
+def test_finds_what_any_of_several_registries_has(pair: Sequence[str]) -> None:
+    """The union by identity; the first one listed wins a clash; live."""
+    with (
+        open_registry(pair[0]) as one,
+        open_registry(pair[1]) as two,
+        open_registry([one, two]) as both,
+        both.resolver("echo") as resolver,
+    ):
+        one.register(ECHO)
+        two.register(Info(service_name="echo", addr="10.0.0.1:80", weight=77))
+        two.register(OTHER)
+
+        eventually(
+            lambda: set(resolver.instances) == {ECHO, OTHER},
+            within_s=10,
+            why="both registries' lists have come",
+        )
+        assert set(both.resolve("echo")) == {ECHO, OTHER}
+        one.deregister(ECHO)
+        eventually(
+            lambda: {info.weight for info in resolver.instances} == {77, 10},
+            within_s=10,
+            why="the second registry's record shows",
+        )
+        assert not resolver.stale
+
+
+def test_takes_all_back_when_one_of_several_refuses(tmp_path: Path) -> None:
+    """A server is in all of its registries or in none, and an update in all or in none."""
+    url = f"local:{tmp_path / 'one'}"
+    full = Info(service_name="echo", addr="10.0.0.1:80", weight=99)
+    with open_registry([url, Noticeboard]) as both, open_registry(url) as one:
+        with pytest.raises(UnavailableError, match="no room"):
+            both.register(full)
+        assert one.resolve("echo") == ()
+        both.register(ECHO)
+        with pytest.raises(UnavailableError, match="no room"):
+            both.register(full)
+        assert one.resolve("echo") == (ECHO,)
+
+
+@pytest.mark.parametrize("registries", [[], [["local"]]])
+def test_refuses_a_list_that_names_nothing(registries: list[object]) -> None:
+    """An empty list would register nowhere without a word."""
+    with pytest.raises(InvalidOptionError, match="must n"):
+        open_registry(registries)
+
+
+def test_closes_what_it_opened_when_a_later_one_cannot_be(pair: Sequence[str]) -> None:
+    """A failed start leaves nothing behind."""
+    with pytest.raises(UnknownBackendError):
+        open_registry([pair[0], "nosuch"])
+
+
+@pytest.mark.parametrize(
+    "target,is_local",
+    [
+        ("local", True),
+        ("etcd", True),
+        ("etcd://localhost:2379,[::1]:2379", True),
+        ("etcd://127.0.0.1:2379,10.0.0.1:2379", False),
+        (Noticeboard, False),
+    ],
+)
+def test_knows_whether_the_backend_is_on_this_machine(target: object, *, is_local: bool) -> None:
+    """A loopback address is of use there, and a mistake anywhere else."""
+    with open_registry(target) as registry:
+        assert registry.is_local is is_local
+
+
+def test_waits_for_and_tells_of_what_any_of_several_registries_has(pair: Sequence[str]) -> None:
+    """A merged view wakes who waits and calls back, as a single one does, and ends when closed."""
+    heard: list[int] = []
+    with (
+        open_registry(pair[1]) as two,
+        open_registry(list(pair)) as both,
+        both.resolver("echo") as resolver,
+    ):
+        unsubscribe = resolver.on_change(lambda snapshot: heard.append(len(snapshot.instances)))
+        two.register(ECHO)
+        assert resolver.wait_for(1, dt.timedelta(seconds=10)) == (ECHO,)
+        assert resolver.pick() == ECHO
+        eventually(lambda: 1 in heard, within_s=10, why="the callback heard of it")
+        assert resolver.last_error is None
+        assert "1 instances" in repr(resolver)
+        unsubscribe()
+        with pytest.raises(TimedOutError, match="there are 1"):
+            resolver.wait_for(2, dt.timedelta(seconds=0.1))
+
+    with pytest.raises(ClosedError):
+        resolver.snapshot()
