@@ -1,0 +1,87 @@
+"""A blocking server in a thread of its own, shut down in bounded time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from enlist.errors import InvalidOptionError
+
+__all__ = ["Runnable", "running", "socket_of"]
+
+# A framework that is told its grace keeps it by itself; this is for what comes after.
+_SLACK_S: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Runnable(Protocol):
+    """What :func:`enlist.serve` runs; ``socketserver`` and ``http.server`` have the same two."""
+
+    def serve_forever(self) -> object:
+        """Serve until shut down."""
+
+    def shutdown(self) -> object:
+        """Have ``serve_forever`` return, in another thread, once running calls have ended."""
+
+
+def socket_of(runnable: object) -> socket.socket:
+    """Return the socket that a server of the standard library listens on.
+
+    Raises:
+        InvalidOptionError: it has none, so its address must be given.
+    """
+    listener = getattr(runnable, "socket", None)
+    if isinstance(listener, socket.socket):
+        return listener
+    rule = f"must be given, since a {type(runnable).__name__} has no 'socket' that would tell"
+    raise InvalidOptionError("listen_addr", None, rule)
+
+
+@contextmanager
+def running(runnable: Runnable, grace: dt.timedelta, ended: Callable[[], object]) -> Iterator[None]:
+    """Run the server while the block runs, then shut it down.
+
+    Args:
+        runnable: the server.
+        grace: how long its shutdown may take before it is left to the end of the process.
+        ended: called in the server's thread when it ends, for whatever reason.
+
+    Raises:
+        Exception: what ``serve_forever()`` raised, after the block.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            runnable.serve_forever()
+        except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits
+            failures.append(exc)
+        finally:
+            ended()
+
+    thread = threading.Thread(target=run, name="enlist-server", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        if thread.is_alive():
+            _shut_down(runnable, thread, grace.total_seconds() + _SLACK_S)
+    if failures:
+        raise failures[0]
+
+
+def _shut_down(runnable: Runnable, thread: threading.Thread, within_s: float) -> None:
+    # In a thread, since it may block for as long as one slow client likes.
+    deadline = time.monotonic() + within_s
+    shutdown = threading.Thread(target=runnable.shutdown, name="enlist-shutdown", daemon=True)
+    shutdown.start()
+    for each in (shutdown, thread):
+        each.join(max(0.0, deadline - time.monotonic()))
+    if thread.is_alive() or shutdown.is_alive():
+        _log.error("the server has not ended %g s after it was shut down; left as it is", within_s)

@@ -1,0 +1,343 @@
+"""One server's stay in its registry: ready, register, serve, deregister, drain.
+
+:func:`enlisted` does that around a server that somebody else runs, :func:`serve` runs the
+server as well and listens to SIGTERM and SIGINT. Both are one :class:`Enlistment`; so are their
+asyncio twins in :mod:`enlist.aserving` and everything in :mod:`enlist.frameworks`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Unpack
+
+from enlist.address import Address
+from enlist.advertise import advertised, warn_of_loopback
+from enlist.errors import EnlistError, RegistryError
+from enlist.health import HealthGate
+from enlist.info import Info
+from enlist.listening import ListenAddress, listen_address, wait_until_ready
+from enlist.opening import AnyRegistry, open_registry
+from enlist.running import Runnable, running, socket_of
+from enlist.server_options import ServerOptions, Settings, as_options, build_info
+from enlist.signals import told_to_stop
+
+__all__ = ["Enlistment", "Registration", "StopAskedError", "enlisted", "serve"]
+
+_log = logging.getLogger(__name__)
+
+
+class StopAskedError(EnlistError):
+    """The stop was asked for before the server was enlisted. Never leaves this package."""
+
+
+class Registration:
+    """A server that is enlisted, for as long as it runs.
+
+    Attributes:
+        registry: where; its status and readiness tell how it goes.
+    """
+
+    def __init__(self, registry: AnyRegistry, info: Info) -> None:
+        """Hold what was registered where; :func:`enlisted` makes these."""
+        self.registry = registry
+        self._info = info
+
+    @property
+    def info(self) -> Info:
+        """What is published now, but for what extensions add."""
+        return self._info
+
+    def update(self, *, weight: int | None = None, tags: Mapping[str, str] | None = None) -> Info:
+        """Change the weight or the tags in place; None leaves what is there. May block.
+
+        A weight of 0 takes the server out of the traffic without taking it down.
+
+        Returns:
+            What is published now.
+
+        Raises:
+            InvalidInfoError: a value breaks its rule.
+            RegistryError: as :meth:`enlist.Registry.update`; what was published stays.
+        """
+        self._info = self.registry.update(self._info, weight=weight, tags=tags)
+        return self._info
+
+
+class Enlistment:
+    """The steps of one stay, each of which blocks; for frameworks, which know when to take them.
+
+    One start and, if that succeeded, one stop, in any thread. :meth:`ask_to_stop` may be called
+    at any time from anywhere, a signal handler included.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        listen_addr: ListenAddress,
+        *,
+        payload_codec: str = "",
+        ready: Callable[[], object] | None = None,
+    ) -> None:
+        """Take what :meth:`start` needs. Nothing is opened or sent.
+
+        Args:
+            options: the server's.
+            listen_addr: where it listens, with the port that it was really given.
+            payload_codec: of the kind of server, such as "protobuf"; empty if there is none.
+            ready: tells whether the server can do its work; asked after the port accepts.
+
+        Raises:
+            InvalidOptionError: ``listen_addr`` is no such address.
+        """
+        self._options = options
+        self._listen = listen_address(listen_addr)
+        self._payload_codec = payload_codec
+        self._ready = ready
+        # Of all that threads have for waiting, this alone may be used in a signal handler.
+        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._undo = ExitStack()
+        self._registration: Registration | None = None
+        self._gate: HealthGate | None = None
+        self._stopping_since: float | None = None
+
+    def ask_to_stop(self) -> None:
+        """End the wait for readiness, or for the end; asked again, the rest of the drain."""
+        self._asked.put(time.monotonic())
+
+    def server_ended(self) -> None:
+        """Tell that the server serves no more: there is nothing to wait for, nor to drain."""
+        self.ask_to_stop()
+        self.ask_to_stop()
+
+    def start(self) -> Registration:
+        """Wait until the server is ready, then register it. A failure leaves nothing behind.
+
+        Raises:
+            InvalidError: the options do not make an Info that can be published.
+            NotReadyError: the server was not ready within ``ready_timeout``.
+            BackendError: the backend cannot be used.
+            RegistryError: it could not be registered.
+            EnlistError: the stop was asked for meanwhile (``StopAskedError``).
+        """
+        with ExitStack() as undo:
+            registry = open_registry(
+                self._options.registry,
+                timeout=self._options.timeout,
+                on_unavailable=self._options.on_unavailable,
+                extensions=self._options.extensions,
+            )
+            if registry is not self._options.registry:
+                undo.callback(registry.close)
+            info = self._info(registry)
+            self._wait_until_ready()
+            registry.register(info)
+            self._undo = undo.pop_all()
+        self._registration = Registration(registry, info)
+        self._watch_health(self._registration)
+        return self._registration
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Deregister, let the server go on serving while clients learn of it, let go.
+
+        That the registry cannot be reached is logged and stops nothing: a record that stays
+        ends with its time to live. Without a start before, or a second time, does nothing.
+
+        Args:
+            drain: False where the server serves no more anyway.
+        """
+        registration, self._registration = self._registration, None
+        if registration is None:
+            return
+        since = self._stopping_since or self._wait_asked(0) or time.monotonic()
+        if self._gate is not None:
+            self._gate.stop()
+        with self._undo:
+            _leave(registration)
+            if drain:
+                self._drain(since)
+
+    def run(self) -> None:
+        """Start, wait until the stop is asked for, stop; if it is asked for at once, do nothing.
+
+        Raises:
+            EnlistError: as :meth:`start`.
+        """
+        try:
+            self.start()
+        except StopAskedError:
+            _log.info("asked to stop before the server at %s was enlisted", self._listen)
+            return
+        try:
+            self._stopping_since = self._asked.get()
+        finally:
+            self.stop()
+
+    def _watch_health(self, registration: Registration) -> None:
+        if self._options.healthy is not None:
+            self._gate = HealthGate(
+                self._options.healthy,
+                registration.registry,
+                lambda: registration.info,
+                self._options.health_interval.total_seconds(),
+            )
+            self._gate.start()
+
+    def _info(self, registry: AnyRegistry) -> Info:
+        given = self._options.registry_info
+        published = (
+            None if given is not None and given.skip_listen_addr else self._published(registry)
+        )
+        if given is not None and published is not None and given.addr not in (None, published):
+            _log.warning(
+                "publishing %s instead of registry_info.addr %s, which needs skip_listen_addr=True",
+                published,
+                given.addr,
+            )
+        return build_info(self._options, published, self._payload_codec, dt.datetime.now(dt.UTC))
+
+    def _published(self, registry: AnyRegistry) -> Address:
+        addr = advertised(
+            self._listen,
+            advertise=self._options.advertise,
+            environ=os.environ,
+            backend_is_local=registry.is_local,
+        )
+        warn_of_loopback(addr, backend_is_local=registry.is_local)
+        return addr
+
+    def _wait_until_ready(self) -> None:
+        within_s = self._options.ready_timeout.total_seconds()
+        if not wait_until_ready(
+            self._listen, self._ready, within_s=within_s, pause=self._wait_asked
+        ):
+            raise StopAskedError(f"asked to stop before the server at {self._listen} was ready")
+
+    def _wait_asked(self, seconds: float) -> float | None:
+        """Wait to be asked to stop; return when that was, or None if it was not."""
+        try:
+            return self._asked.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def _drain(self, since: float) -> None:
+        left_s = since + self._options.drain.total_seconds() - time.monotonic()
+        if left_s <= 0:
+            return
+        _log.info("draining: serving for another %.1f s", left_s)
+        if self._wait_asked(left_s) is not None:
+            _log.info("asked to stop again: the rest of the drain is skipped")
+
+
+def _leave(registration: Registration) -> None:
+    info = registration.info
+    try:
+        registration.registry.deregister(info)
+    except RegistryError as exc:
+        # The caller must get to stop its server all the same.
+        _log.warning("could not deregister %s at %s: %s", info.service_name, info.addr, exc)
+
+
+@contextmanager
+def enlisted(
+    server: str | ServerOptions,
+    listen_addr: ListenAddress,
+    *,
+    payload_codec: str = "",
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> Iterator[Registration]:
+    """Keep a running server enlisted while the ``with`` block runs.
+
+    ::
+
+        server.start()
+        with enlist.enlisted("echo", "0.0.0.0:8888", registry="etcd", tags={"zone": "a"}):
+            wait_for_the_end()
+        server.stop()
+
+    Enters when the port accepts connections, ``ready`` says yes, and the registry has the
+    server. Leaves in the reverse order: deregisters, then waits while the server goes on
+    serving until ``drain`` has passed since the block ended, so that the server may be stopped
+    right after. A KeyboardInterrupt during that wait ends it. A block that ends with an
+    Exception has failed, and is not waited for. Installs no signal handler: see :func:`serve`.
+
+    Args:
+        server: the service name, or all options.
+        listen_addr: where the server listens, with the port that it was really given: text such
+            as "0.0.0.0:8888" or "unix:/run/echo.sock", an Address, or the listening socket.
+        payload_codec: such as "thrift" or "protobuf"; what registry_info says is stronger.
+        ready: asked about twenty times a second until it says yes.
+        **settings: fields of :class:`~enlist.ServerOptions`, and ``tags``; stronger than those
+            in ``server``.
+
+    Yields:
+        The :class:`Registration`: what was published, and a way to update it.
+
+    Raises:
+        EnlistError: as :meth:`enlist.serving.Enlistment.start`; nothing is left behind.
+    """
+    enlistment = Enlistment(
+        as_options(server, **settings), listen_addr, payload_codec=payload_codec, ready=ready
+    )
+    registration = enlistment.start()
+    failed = False
+    try:
+        yield registration
+    except Exception:
+        failed = True
+        raise
+    finally:
+        enlistment.stop(drain=not failed)
+
+
+def serve(
+    runnable: Runnable,
+    server: str | ServerOptions,
+    listen_addr: ListenAddress | None = None,
+    *,
+    payload_codec: str = "",
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Run a server until SIGTERM or SIGINT, enlisted from when it is ready until it leaves.
+
+    ::
+
+        with ThreadingHTTPServer(("", 8888), Handler) as server:
+            enlist.serve(server, "echo", registry="etcd", drain=timedelta(seconds=2))
+
+    The server runs in a thread of its own. On the first signal it is deregistered, serves on
+    until ``drain`` has passed since the signal, and is then shut down, for which it has
+    ``grace``. A second signal skips the rest of the drain. Handlers that were there before are
+    called too, and put back at the end. A server that ends by itself is deregistered at once.
+
+    Args:
+        runnable: has ``serve_forever()`` and ``shutdown()``, as the servers of the standard
+            library have.
+        server: the service name, or all options.
+        listen_addr: as in :func:`enlisted`; None for a ``runnable`` that has a ``socket``.
+        payload_codec: as in :func:`enlisted`.
+        ready: as in :func:`enlisted`.
+        **settings: as in :func:`enlisted`.
+
+    Raises:
+        ServingError: this is not the main thread.
+        EnlistError: as :meth:`enlist.serving.Enlistment.start`; the server was shut down, and
+            nothing is left.
+        Exception: what ``serve_forever()`` raised.
+    """
+    options = as_options(server, **settings)
+    where = socket_of(runnable) if listen_addr is None else listen_addr
+    enlistment = Enlistment(options, where, payload_codec=payload_codec, ready=ready)
+
+    with (
+        told_to_stop(enlistment.ask_to_stop),
+        running(runnable, options.grace, enlistment.server_ended),
+    ):
+        enlistment.run()

@@ -1,0 +1,151 @@
+"""A server is out of its registry while it is not healthy, and comes back by itself."""
+
+import datetime as dt
+import http.server
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enlist import (
+    Info,
+    InvalidOptionError,
+    ServerOptions,
+    UnavailableError,
+    enlisted,
+    open_registry,
+)
+from enlist.health import HealthGate
+from tests.waiting import eventually
+
+ECHO = Info(service_name="echo", addr="10.0.0.1:80")
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """A real server, and where it listens."""
+    handler = http.server.BaseHTTPRequestHandler
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_is_out_while_unhealthy_and_comes_back(listening: str, tmp_path: Path) -> None:
+    """Nobody has to restart it."""
+    url = f"local:{tmp_path / 'registry'}"
+    well = threading.Event()
+    well.set()
+    with (
+        open_registry(url) as client,
+        enlisted(
+            "echo",
+            listening,
+            registry=url,
+            healthy=well.is_set,
+            health_interval=dt.timedelta(milliseconds=20),
+            drain=dt.timedelta(0),
+        ) as registration,
+    ):
+        assert len(client.resolve("echo")) == 1
+        registration.update(weight=3)
+
+        well.clear()
+        eventually(lambda: client.resolve("echo") == (), within_s=10, why="unhealthy")
+
+        well.set()
+        eventually(lambda: len(client.resolve("echo")) == 1, within_s=10, why="healthy again")
+        assert client.resolve("echo")[0].weight == 3
+
+
+class Board:
+    """Notes what was done, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.away = False
+
+    def register(self, info: Info) -> None:
+        self._do("in")
+
+    def deregister(self, info: Info) -> None:
+        self._do("out")
+
+    def _do(self, what: str) -> None:
+        if self.away:
+            raise UnavailableError("refused")
+        self.done.append(what)
+
+
+def test_acts_only_on_a_change() -> None:
+    """A check a second is no write a second."""
+    board = Board()
+    answers = iter([True, True, False, False, True, True])
+    gate = HealthGate(lambda: next(answers), board, lambda: ECHO, 60.0)
+
+    for _ in range(6):
+        gate.look()
+
+    assert board.done == ["out", "in"]
+
+
+def test_tries_again_what_the_registry_could_not_do() -> None:
+    """An outage in between does not leave an unhealthy server in."""
+    board = Board()
+    gate = HealthGate(lambda: False, board, lambda: ECHO, 60.0)
+    board.away = True
+    gate.look()
+    board.away = False
+    gate.look()
+
+    assert board.done == ["out"]
+
+
+def test_takes_a_check_that_raises_for_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
+    """Logged with its traceback; the thread goes on."""
+    board = Board()
+
+    def check() -> bool:
+        raise ZeroDivisionError
+
+    gate = HealthGate(check, board, lambda: ECHO, 60.0)
+    with caplog.at_level(logging.ERROR):
+        gate.look()
+
+    assert board.done == ["out"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_does_not_wait_for_a_check_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    """A stop is bounded; what the check would have done is not done."""
+    board = Board()
+    begun, released = threading.Event(), threading.Event()
+
+    def check() -> bool:
+        begun.set()
+        released.wait(30)
+        return False
+
+    gate = HealthGate(check, board, lambda: ECHO, 0.01)
+    gate.start()
+    begun.wait(10)
+    gate.stop()
+    released.set()
+
+    assert "still running" in caplog.text
+    eventually(
+        lambda: all(thread.name != "enlist-health" for thread in threading.enumerate()),
+        within_s=10,
+        why="the check has ended",
+    )
+    assert board.done == []
+
+
+def test_refuses_what_cannot_be_asked() -> None:
+    """A truth that never changes is no check."""
+    with pytest.raises(InvalidOptionError, match="healthy=True: must be a function to ask"):
+        ServerOptions(healthy=True)  # type: ignore[arg-type]  # wrong on purpose
