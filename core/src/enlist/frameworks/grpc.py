@@ -1,0 +1,228 @@
+"""gRPC servers, ``grpc.Server`` and ``grpc.aio.Server``, around the server that you made.
+
+::
+
+    server = grpc.server(ThreadPoolExecutor())
+    add_EchoServicer_to_server(Echo(), server)
+    enlist.frameworks.grpc.serve(server, "echo", "0.0.0.0:50051", registry="etcd")
+
+That adds the port, starts the server and enlists it; on SIGTERM or SIGINT it deregisters,
+serves on until ``drain`` has passed, and stops the server, which gives running calls ``grace``.
+:func:`enlisted` does the same around a ``with`` block, and leaves the signals to you;
+:func:`aserve` and :func:`aenlisted` are for ``grpc.aio``. A server that you bind and start
+yourself goes into :func:`enlist.enlisted` with ``payload_codec="protobuf"``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, Unpack
+
+from enlist import aserving, serving
+from enlist.address import Address
+from enlist.errors import InvalidInfoError, InvalidOptionError, ServingError
+from enlist.server_options import ServerOptions, Settings, as_options
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    import grpc
+    import grpc.aio
+
+__all__ = ["PAYLOAD_CODEC", "aenlisted", "aserve", "bind", "enlisted", "serve"]
+
+PAYLOAD_CODEC: Final = "protobuf"
+
+
+def bind(
+    server: grpc.Server | grpc.aio.Server,
+    listen: str,
+    credentials: grpc.ServerCredentials | None = None,
+) -> Address:
+    """Add a port to a server that was not started yet, and return where it really listens.
+
+    Args:
+        server: the server.
+        listen: "0.0.0.0:50051", "[::]:50051", ":50051" (every address), "localhost:50051" or
+            "unix:/run/echo.sock". Port 0 has the system choose one.
+        credentials: for TLS, from ``grpc.ssl_server_credentials``; None for plain text.
+
+    Raises:
+        InvalidOptionError: ``listen`` is no such text.
+        ServingError: gRPC could not bind to it; its error is chained.
+    """
+    wanted = f"[::]{listen}" if listen.startswith(":") else listen
+    host, _, port = wanted.rpartition(":")
+    try:
+        # Port 0 is no address to publish, and a fine one to bind to.
+        addr = Address.parse(f"{host}:1" if port == "0" else wanted)
+    except InvalidInfoError as exc:
+        raise InvalidOptionError("listen", listen, exc.rule) from exc
+    try:
+        bound = (
+            server.add_insecure_port(wanted)
+            if credentials is None
+            else server.add_secure_port(wanted, credentials)
+        )
+    except RuntimeError as exc:
+        raise ServingError(f"gRPC could not bind to {wanted!r}; is it in use?") from exc
+    return addr if addr.network == "unix" else Address.tcp(addr.host, bound)
+
+
+@contextmanager
+def enlisted(
+    server: grpc.Server,
+    options: str | ServerOptions,
+    listen: str,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> Iterator[serving.Registration]:
+    """Bind, start and enlist a server while the ``with`` block runs, then drain and stop it.
+
+    Args:
+        server: not started yet.
+        options: the service name, or all options.
+        listen: as in :func:`bind`.
+        credentials: as in :func:`bind`.
+        ready: as in :func:`enlist.enlisted`.
+        **settings: as in :func:`enlist.enlisted`.
+
+    Yields:
+        The registration, with the port that was really bound.
+
+    Raises:
+        EnlistError: as :func:`bind` and :func:`enlist.enlisted`; the server was stopped.
+    """
+    chosen = as_options(options, **settings)
+    addr = _start(server, listen, credentials)
+    try:
+        with serving.enlisted(
+            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready
+        ) as registration:
+            yield registration
+    finally:
+        _stop(server, chosen.grace)
+
+
+def serve(
+    server: grpc.Server,
+    options: str | ServerOptions,
+    listen: str,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Bind, start and enlist a server until SIGTERM, SIGINT or its own end; drain and stop it.
+
+    The signals are handled as in :func:`enlist.serve`: a second one skips the rest of the drain.
+
+    Args:
+        server: as in :func:`enlisted`.
+        options: as in :func:`enlisted`.
+        listen: as in :func:`enlisted`.
+        credentials: as in :func:`enlisted`.
+        ready: as in :func:`enlisted`.
+        **settings: as in :func:`enlisted`.
+
+    Raises:
+        ServingError: gRPC could not bind, or this is not the main thread.
+        EnlistError: as :func:`enlist.enlisted`; the server was stopped.
+    """
+    chosen = as_options(options, **settings)
+    addr = _start(server, listen, credentials)
+    try:
+        serving.serve(
+            _Started(server, chosen.grace), chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready
+        )
+    finally:
+        _stop(server, chosen.grace)
+
+
+@asynccontextmanager
+async def aenlisted(
+    server: grpc.aio.Server,
+    options: str | ServerOptions,
+    listen: str,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> AsyncIterator[serving.Registration]:
+    """Do what :func:`enlisted` does for a ``grpc.aio.Server``, without blocking the event loop."""
+    chosen = as_options(options, **settings)
+    addr = await _astart(server, listen, credentials)
+    try:
+        async with aserving.aenlisted(
+            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready
+        ) as registration:
+            yield registration
+    finally:
+        await server.stop(chosen.grace.total_seconds())
+
+
+async def aserve(
+    server: grpc.aio.Server,
+    options: str | ServerOptions,
+    listen: str,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Do what :func:`serve` does for a ``grpc.aio.Server``, without blocking the event loop.
+
+    Its event loop must run in the main thread. A cancellation stops the server like a signal.
+    """
+    chosen = as_options(options, **settings)
+    addr = await _astart(server, listen, credentials)
+    # Never cancelled: gRPC would take that for the end of its shutdown. The stop ends it.
+    ended = asyncio.ensure_future(server.wait_for_termination())
+    try:
+        enlistment = serving.Enlistment(chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready)
+        await aserving.run_until_stopped(enlistment, ended)
+    finally:
+        await server.stop(chosen.grace.total_seconds())
+        await ended
+
+
+class _Started:
+    """A started server as :func:`enlist.serve` runs one."""
+
+    def __init__(self, server: grpc.Server, grace: dt.timedelta) -> None:
+        self._server = server
+        self._grace = grace
+
+    def serve_forever(self) -> None:
+        self._server.wait_for_termination()
+
+    def shutdown(self) -> None:
+        _stop(self._server, self._grace)
+
+
+def _start(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> Address:
+    if inspect.iscoroutinefunction(server.start):
+        raise InvalidOptionError("server", server, "is a grpc.aio.Server: use aserve or aenlisted")
+    addr = bind(server, listen, credentials)
+    server.start()
+    return addr
+
+
+async def _astart(
+    server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None
+) -> Address:
+    if not inspect.iscoroutinefunction(server.start):
+        raise InvalidOptionError("server", server, "is no grpc.aio.Server: use serve or enlisted")
+    addr = bind(server, listen, credentials)
+    await server.start()
+    return addr
+
+
+def _stop(server: grpc.Server, grace: dt.timedelta) -> None:
+    """Refuse new calls, let running ones end within the grace; a second time does nothing."""
+    server.stop(grace.total_seconds()).wait()

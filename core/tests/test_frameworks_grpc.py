@@ -1,0 +1,385 @@
+"""gRPC servers, sync and asyncio: enlisted where they listen, and left without a failed call."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import gc
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc  # noqa: TID253 - the tests are gRPC's clients and servers
+import grpc.aio  # noqa: TID253 - the same
+import pytest
+
+from core.tests.grpc_program import PID, awho, handlers, who
+from core.tests.serving_world import LONG, NO_TIME, found, fragile_backend, program
+from enlist.address import Address
+from enlist.errors import InvalidOptionError, NotReadyError, ServingError, UnavailableError
+from enlist.frameworks.grpc import aenlisted, aserve, bind, enlisted, serve
+from enlist.opening import open_registry
+from tests.waiting import eventually
+
+DRAIN_S = 3.0
+WHO = "/echo.Echo/Who"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """A registry of this test's own, by its URL."""
+    return f"local:{tmp_path}/registry"
+
+
+@pytest.fixture
+def server() -> Iterator[grpc.Server]:
+    """A server that was not started yet."""
+    with ThreadPoolExecutor(2) as pool:
+        made = grpc.server(pool, handlers=handlers(who))
+        yield made
+        made.stop(None).wait()
+
+
+def run_loop(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run an event loop, and have grpc.aio end its poller, which the last of its objects does.
+
+    That an exception's traceback still holds one is a matter for the garbage collector.
+    """
+    asyncio.run(coroutine)
+    gc.collect()
+
+
+def call(target: str) -> bytes:
+    """Call a server as a client does."""
+    with grpc.insecure_channel(target) as channel:
+        return ask(channel)
+
+
+def ask(channel: grpc.Channel) -> bytes:
+    who_is_there: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(WHO)
+    return who_is_there(b"", timeout=20)
+
+
+@pytest.mark.parametrize(
+    "listen,host", [("127.0.0.1:0", "127.0.0.1"), ("localhost:0", "localhost")]
+)
+def test_bind_returns_the_port_that_was_chosen(server: grpc.Server, listen: str, host: str) -> None:
+    """Port 0 is replaced by the port on which clients reach the server."""
+    addr = bind(server, listen)
+    server.start()
+    assert (addr.host, call(str(addr))) == (host, PID)
+
+
+def test_bind_takes_a_unix_socket(server: grpc.Server, tmp_path: Path) -> None:
+    """A unix socket has no port to choose."""
+    addr = bind(server, f"unix:{tmp_path}/s")
+    server.start()
+    assert addr == Address.unix(f"{tmp_path}/s")
+    assert call(str(addr)) == PID
+
+
+@pytest.mark.parametrize("listen", ["", "8888", "127.0.0.1", "127.0.0.1:x", "dns:///a:1"])
+def test_bind_refuses_what_is_no_address(server: grpc.Server, listen: str) -> None:
+    """A malformed address is refused before gRPC sees it."""
+    with pytest.raises(InvalidOptionError, match=r"^listen="):
+        bind(server, listen)
+
+
+def test_bind_to_a_port_in_use_says_so(server: grpc.Server) -> None:
+    """The address that could not be bound is in the error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServingError, match=f"could not bind to '127.0.0.1:{port}'"):
+            bind(server, f"127.0.0.1:{port}")
+
+
+def test_enlisted_publishes_and_stops_the_server(server: grpc.Server, place: str) -> None:
+    """Clients reach the server at the published address inside the block, and not after it."""
+    with enlisted(server, "echo", "127.0.0.1:0", registry=place, drain=NO_TIME) as registration:
+        (info,) = found(place)
+        assert info == registration.info
+        assert info.payload_codec == "protobuf"
+        assert call(str(info.addr)) == PID
+    assert found(place) == ()
+    with pytest.raises(grpc.RpcError):
+        call(str(info.addr))
+
+
+def test_enlisted_that_fails_stops_the_server(server: grpc.Server) -> None:
+    """A server that could not be enlisted does not go on serving (S4)."""
+    backend, held, up = fragile_backend()
+    up.clear()
+    with (
+        pytest.raises(UnavailableError),
+        enlisted(server, "echo", "127.0.0.1:0", registry=backend),
+    ):
+        pass
+    assert server.wait_for_termination(0) is False  # it has ended
+    assert held == {}
+
+
+def test_serve_outside_the_main_thread_stops_the_server(server: grpc.Server, place: str) -> None:
+    """A refused serve leaves no running server behind (S4)."""
+    errors: list[ServingError] = []
+
+    def run() -> None:
+        try:
+            serve(server, "echo", "127.0.0.1:0", registry=place)
+        except ServingError as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "main thread" in str(errors[0])
+    assert server.wait_for_termination(0) is False
+
+
+def test_serve_ends_when_the_server_is_stopped(server: grpc.Server, place: str) -> None:
+    """A server that is stopped from elsewhere is deregistered without a drain."""
+
+    def stop() -> None:
+        eventually(lambda: found(place), within_s=30, why="the server is enlisted")
+        server.stop(None)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    serve(server, "echo", "127.0.0.1:0", registry=place, drain=LONG)
+    stopping.join()
+    assert found(place) == ()
+
+
+def test_sync_and_async_servers_are_told_apart(server: grpc.Server, place: str) -> None:
+    """The wrong form for a server is an error that names the right one."""
+    wrong: Any = grpc.aio.server  # made inside a loop below, as grpc.aio wants it
+
+    async def swapped() -> None:
+        with pytest.raises(InvalidOptionError, match="use aserve or aenlisted"):
+            serve(wrong(), "echo", "127.0.0.1:0", registry=place)
+        sync: Any = server
+        with pytest.raises(InvalidOptionError, match="use serve or enlisted"):
+            await aserve(sync, "echo", "127.0.0.1:0", registry=place)
+
+    run_loop(swapped())
+
+
+def test_aenlisted_publishes_and_stops_the_server(place: str) -> None:
+    """The asyncio form does the same."""
+
+    async def run() -> None:
+        server = grpc.aio.server(handlers=handlers(awho))
+        async with aenlisted(
+            server, "echo", "127.0.0.1:0", registry=place, drain=NO_TIME
+        ) as registration:
+            (info,) = await asyncio.to_thread(found, place)
+            assert info == registration.info
+            async with grpc.aio.insecure_channel(str(info.addr)) as channel:
+                ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(WHO)
+                assert await ask(b"", timeout=20) == PID
+        assert found(place) == ()
+        assert await server.wait_for_termination(0) is False  # it has ended
+
+    run_loop(run())
+
+
+def test_aenlisted_does_not_block_the_loop(place: str) -> None:
+    """While the start waits in its thread, the event loop runs on: here it ends that wait."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def ready() -> bool:
+        asked.set()
+        return go_on.wait(20)
+
+    async def run() -> None:
+        async def unblock() -> None:
+            await asyncio.to_thread(asked.wait)
+            go_on.set()
+
+        server = grpc.aio.server(handlers=handlers(awho))
+        unblocking = asyncio.create_task(unblock())
+        async with aenlisted(
+            server, "echo", "127.0.0.1:0", registry=place, ready=ready, drain=NO_TIME
+        ):
+            assert unblocking.done()
+
+    run_loop(run())
+
+
+def test_aenlisted_cancelled_during_the_start_leaves_nothing(place: str) -> None:
+    """A cancelled start ends its wait, stops the server and has registered nothing (S4)."""
+    asked = threading.Event()
+
+    def ready() -> bool:
+        asked.set()
+        return False
+
+    async def run() -> None:
+        server = grpc.aio.server(handlers=handlers(awho))
+
+        async def start() -> None:
+            async with aenlisted(
+                server, "echo", "127.0.0.1:0", registry=place, ready=ready, ready_timeout=LONG
+            ):
+                raise AssertionError("it was never ready")
+
+        starting = asyncio.create_task(start())
+        await asyncio.to_thread(asked.wait)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert await server.wait_for_termination(0) is False  # it has ended
+
+    run_loop(run())
+    assert found(place) == ()
+
+
+def test_aenlisted_cancelled_in_the_block_leaves_and_again_skips_the_drain(place: str) -> None:
+    """Cancellation is a stop like any other, and a second one ends the drain."""
+
+    async def run() -> None:
+        inside = asyncio.Event()
+
+        async def serving() -> None:
+            server = grpc.aio.server(handlers=handlers(awho))
+            async with aenlisted(server, "echo", "127.0.0.1:0", registry=place, drain=LONG):
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(serving())
+        await inside.wait()
+        task.cancel()
+        await asyncio.to_thread(
+            eventually, lambda: not found(place), why="the server is deregistered"
+        )
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run_loop(run())
+
+
+def test_aenlisted_that_is_not_ready_stops_the_server(place: str) -> None:
+    """The asyncio form fails as the other does (S4)."""
+
+    async def run() -> None:
+        server = grpc.aio.server(handlers=handlers(awho))
+        with pytest.raises(NotReadyError):
+            async with aenlisted(
+                server,
+                "echo",
+                "127.0.0.1:0",
+                registry=place,
+                ready=lambda: False,
+                ready_timeout=dt.timedelta(milliseconds=200),
+            ):
+                pass
+        assert await server.wait_for_termination(0) is False  # it has ended
+
+    run_loop(run())
+    assert found(place) == ()
+
+
+@pytest.mark.parametrize("mode", ["sync", "aio"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_skips_the_drain_on_a_second_signal(
+    place: str, mode: str, number: signal.Signals
+) -> None:
+    """Both forms leave on the first signal and end on the second, with status 0 (S3)."""
+    with program("grpc_program", mode, place, str(LONG.total_seconds())) as child:
+        (info,) = eventually(lambda: found(place), within_s=30, why="the server is enlisted")
+        child.told(number)
+        eventually(lambda: not found(place), why="the server is deregistered")
+        assert call(str(info.addr)) == str(child.process.pid).encode()
+        child.told(number)
+        assert child.ended() == 0, child.errors
+    assert child.said == ["ended"]
+
+
+class Caller(threading.Thread):
+    """A client that calls without a pause, at whatever address its resolver gives."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.served: Counter[bytes] = Counter()
+        self.failures: list[grpc.RpcError] = []
+        self._place = place
+        self._enough = threading.Event()
+
+    def run(self) -> None:
+        channels: dict[str, grpc.Channel] = {}
+        with (
+            ExitStack() as closing,
+            open_registry(self._place) as registry,
+            registry.resolver("echo") as resolver,
+        ):
+            resolver.wait_for(2, timeout=dt.timedelta(seconds=20))
+            while not self._enough.is_set():
+                target = str(resolver.pick().addr)
+                if target not in channels:
+                    channels[target] = closing.enter_context(grpc.insecure_channel(target))
+                try:
+                    self.served[ask(channels[target])] += 1
+                except grpc.RpcError as exc:
+                    self.failures.append(exc)
+
+    def end(self) -> None:
+        self._enough.set()
+        self.join()
+
+
+@contextmanager
+def callers(place: str, count: int) -> Iterator[list[Caller]]:
+    """Clients that call while the block runs."""
+    made = [Caller(place) for _ in range(count)]
+    for each in made:
+        each.start()
+    try:
+        yield made
+    finally:
+        for each in made:
+            each.end()
+
+
+@pytest.mark.parametrize("mode", ["sync", "aio"])
+def test_serve_leaves_under_load_without_a_failed_call(place: str, mode: str) -> None:
+    """Clients that call without a pause see a server come to its end and lose no call (S2)."""
+    with (
+        program("grpc_program", mode, place, str(DRAIN_S)) as staying,
+        program("grpc_program", mode, place, str(DRAIN_S)) as leaving,
+    ):
+        eventually(lambda: len(found(place)) == 2, within_s=30, why="both servers are enlisted")
+        both = {str(each.process.pid).encode() for each in (staying, leaving)}
+        with callers(place, 3) as clients:
+            eventually(
+                lambda: all(client.served.keys() == both for client in clients),
+                within_s=30,
+                why="every client has called both servers",
+            )
+            leaving.told(signal.SIGTERM)
+            assert leaving.ended() == 0, leaving.errors
+            before = [client.served.total() for client in clients]
+            eventually(
+                lambda: all(
+                    client.served.total() > count
+                    for client, count in zip(clients, before, strict=True)
+                ),
+                why="every client goes on calling the server that stays",
+            )
+        assert [client.failures for client in clients] == [[], [], []]
+        assert staying.told_to_end(place) == 0, staying.errors
+
+
+def test_import_of_the_module_does_not_import_grpc() -> None:
+    """A process that has no gRPC server does not pay for gRPC."""
+    code = "import sys, enlist.frameworks.grpc; print('grpc' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
