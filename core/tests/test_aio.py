@@ -1,0 +1,222 @@
+"""The asyncio twins on a real registry: same results, and no ghost after a cancellation."""
+
+import asyncio
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enlist import Info, Registry, TimedOutError, hookimpl, open_registry
+from enlist.aio import AsyncRegistry
+from enlist.aio import open_registry as aopen_registry
+from enlist.local import LocalOptions, LocalRegistry
+
+ECHO = Info(service_name="echo", addr="10.0.0.1:80", tags={"zone": "a"})
+OTHER = Info(service_name="echo", addr="10.0.0.2:80")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"local:{tmp_path / 'registry'}"
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait without blocking the loop."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.01)
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    """Run with the loop's own checks."""
+    asyncio.run(story, debug=True)
+
+
+def test_does_what_its_twin_does(url: str) -> None:
+    """Register, update, find, list, probe, deregister."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry:
+            await registry.register(ECHO)
+            await registry.register_all([OTHER])
+            updated = await registry.update(ECHO, weight=3)
+            assert set(await registry.resolve("echo")) == {updated, OTHER}
+            assert await registry.services() == ("echo",)
+            await registry.probe()
+            assert len(registry.status()) == 2
+            assert registry.readiness()
+            assert registry.name == url
+            await registry.deregister(ECHO)
+            assert await registry.resolve("echo") == (OTHER,)
+
+    run(story())
+
+
+def test_follows_a_service(url: str) -> None:
+    """Snapshots come one after another; a pick waits only for the first list."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry, registry.resolver("echo") as resolver:
+            await registry.register(ECHO)
+            assert await resolver.wait_for(1) == (ECHO,)
+            assert await resolver.pick() == ECHO
+            assert resolver.instances == (ECHO,)
+            assert not resolver.stale
+            seen = []
+            async for snapshot in resolver:
+                seen.append(snapshot.instances)
+                if snapshot.instances == (ECHO,):
+                    await registry.deregister(ECHO)
+                elif not snapshot.instances:
+                    break
+            assert seen == [(ECHO,), ()]
+
+    run(story())
+
+
+def test_picks_before_the_first_list_has_come(url: str) -> None:
+    """Without blocking the loop."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry:
+            await registry.register(ECHO)
+            async with registry.resolver("echo") as resolver:
+                assert await resolver.pick() == ECHO
+
+    run(story())
+
+
+def test_ends_iterations_when_it_is_closed(url: str) -> None:
+    """Closing the registry ends what follows it."""
+
+    async def story() -> None:
+        registry = aopen_registry(url)
+        resolver = registry.resolver("echo")
+
+        async def follow() -> int:
+            return len([snapshot async for snapshot in resolver])
+
+        following = asyncio.create_task(follow())
+        await resolver.wait_for(0)
+        await registry.close()
+        assert await asyncio.wait_for(following, 10) >= 1
+
+    run(story())
+
+
+def test_passes_errors_on(url: str) -> None:
+    """They are the twins' own."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry, registry.resolver("echo") as resolver:
+            with pytest.raises(TimedOutError):
+                await resolver.wait_for(1, dt.timedelta(seconds=0.05))
+
+    run(story())
+
+
+class Slow(LocalRegistry):
+    """`local`, whose writes wait until the test lets them go on."""
+
+    spec_version = 1
+    Options = LocalOptions
+    begun = threading.Event()
+    go_on = threading.Event()
+
+    @hookimpl
+    def register(self, info: Info, timeout_s: float) -> None:
+        self.begun.set()
+        self.go_on.wait(10)
+        super().register(info, timeout_s)
+
+
+@pytest.fixture
+def slow() -> type[Slow]:
+    Slow.begun.clear()
+    Slow.go_on.clear()
+    return Slow
+
+
+async def cancelled_while_it_writes(call: Coroutine[Any, Any, object]) -> None:
+    """Cancel the call when its write has begun, then let the write go on."""
+    Slow.begun.clear()
+    Slow.go_on.clear()
+    task = asyncio.create_task(call)
+    await until(Slow.begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    Slow.go_on.set()
+
+
+def test_a_cancelled_registration_leaves_no_ghost(url: str, slow: type[Slow]) -> None:
+    """What its thread wrote after the cancellation is removed again."""
+
+    async def story(client: Registry) -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            await cancelled_while_it_writes(registry.register(ECHO))
+            await until(lambda: registry.status() == ())
+            assert client.resolve("echo") == ()
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_a_cancelled_update_leaves_what_was_registered(url: str, slow: type[Slow]) -> None:
+    """A server does not fall out of its registry because nobody waited for a change."""
+
+    async def story(client: Registry) -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            slow.go_on.set()
+            await registry.register(ECHO)
+            await cancelled_while_it_writes(registry.update(ECHO, weight=99))
+            await until(lambda: [status.info for status in registry.status()] == [ECHO])
+            await until(lambda: client.resolve("echo") == (ECHO,))
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_a_cancellation_that_comes_too_late_is_made_good(url: str) -> None:
+    """The write had ended, and nobody had been told."""
+
+    async def story(client: Registry) -> None:
+        async with aopen_registry(url) as registry:
+            task = asyncio.create_task(registry.register(ECHO))
+            await asyncio.sleep(0)
+            while not registry.status() or registry.status()[0].state.value != "enlisted":
+                pass  # the loop is held up, so the task hears of its result only after this
+            await _give_the_thread_time(registry)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: client.resolve("echo") == ())
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+async def _give_the_thread_time(registry: AsyncRegistry) -> None:
+    """Block the loop until the registry's thread has nothing left to do."""
+    ended = threading.Event()
+    registry._threads.submit(ended.set)
+    ended.wait(10)
+
+
+def test_leaves_a_registry_open_that_it_was_given(url: str) -> None:
+    """Whoever opened it closes it."""
+
+    async def story(client: Registry) -> None:
+        async with aopen_registry(client) as registry:
+            await registry.register(ECHO)
+
+    with open_registry(url) as client:
+        run(story(client))
+        assert client.resolve("echo") == (ECHO,)
