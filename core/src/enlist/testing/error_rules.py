@@ -1,0 +1,219 @@
+"""The tests of R7 and R8, and of the claims: errors, time, secrets and refusals."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from enlist.errors import (
+    ClosedError,
+    InvalidInfoError,
+    UnauthorisedError,
+    UnavailableError,
+)
+from enlist.info import Info
+from enlist.registry import Registry
+from enlist.testing.base import KitTests
+from enlist.testing.extensions import Counting
+from enlist.testing.hostile import CASES
+from enlist.testing.trial import CALL_S, Trial
+
+__all__ = ["ErrorRules"]
+
+TIMEOUT = dt.timedelta(seconds=0.5)
+
+
+class ErrorRules(KitTests):
+    """A1, R7 and R8."""
+
+    def test_A1_what_is_claimed_is_there(self, trial: Trial) -> None:
+        """Nothing stands in the abilities that the plugin or the test module does not have."""
+        false = trial.under_test.false_claims()
+        trial.check(not false, "; ".join(false))
+
+    # --- R7 ------------------------------------------------------------------------------------
+
+    def test_R7_a_server_that_is_away_is_unavailable(self, trial: Trial) -> None:
+        """Each call says within its time that the backend is unavailable, and nothing else."""
+        trial.needs("kill")
+        registry = trial.open(timeout=TIMEOUT)
+        info = trial.info()
+        registry.register(info)
+        with trial.server_away():
+            for call in every_call(trial, registry, info):
+                trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
+        trial.await_answer(trial.open())
+
+    def test_R7_a_first_call_to_a_server_that_is_away_is_the_same(self, trial: Trial) -> None:
+        """A registry that never had a connection says the same."""
+        trial.needs("kill")
+        registry = trial.open(timeout=TIMEOUT)
+        with trial.server_away():
+            for call in every_call(trial, registry):
+                trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
+        trial.await_answer(trial.open())
+
+    def test_R7_a_frozen_server_costs_no_more_than_the_timeout(self, trial: Trial) -> None:
+        """Each call to a server that never answers ends within its time."""
+        trial.needs("freeze")
+        registry, fresh = trial.open(timeout=TIMEOUT), trial.open(timeout=TIMEOUT)
+        info = trial.info()
+        registry.register(info)
+        with trial.server_frozen():
+            for call in [*every_call(trial, registry, info), *every_call(trial, fresh)]:
+                trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
+        trial.await_answer(trial.open())
+
+    def test_R7_closing_before_a_frozen_server_costs_one_timeout(self, trial: Trial) -> None:
+        """A registry closes in its time although the server never answers."""
+        trial.needs("freeze")
+        registry = trial.open(timeout=TIMEOUT)
+        registry.register(trial.info())
+        with trial.server_frozen():
+            outcome = trial.in_time(registry.close, 2 * TIMEOUT.total_seconds())
+            trial.check(outcome is None, f"close raised {outcome!r}")
+        trial.await_answer(trial.open())
+
+    def test_R7_a_wrong_secret_is_unauthorised(
+        self, trial: Trial, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A wrong secret is refused as such by each call, and is shown nowhere."""
+        trial.needs("credentials")
+        caplog.set_level(logging.DEBUG)
+        registry = trial.under_test.open_unauthorised()
+        trial.at_end(registry.close)
+        info = trial.info()
+        shown = [repr(registry)]
+        for call in (lambda: registry.register(info), lambda: registry.resolve(info.service_name)):
+            error = trial.raises(UnauthorisedError, call, CALL_S)
+            shown += traceback.format_exception(error)
+        shown += [repr(status) for status in registry.status()]
+        secret = trial.under_test.wrong_secret
+        expect_hidden(trial, secret, "\n".join([*shown, caplog.text]))
+
+    def test_R7_a_secret_is_never_shown(
+        self, trial: Trial, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The secret in use is in no repr, no log line and no error, also not when all fails."""
+        trial.needs("credentials", "kill")
+        caplog.set_level(logging.DEBUG)
+        registry = trial.open(timeout=TIMEOUT)
+        info = trial.info()
+        registry.register(info)
+        trial.resolver(registry, info.service_name)
+        shown = [repr(registry), repr(registry.status())]
+        with trial.server_away():
+            for call in every_call(trial, registry, info):
+                error = trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
+                shown += traceback.format_exception(error)
+            shown.append(repr(registry.status()))
+        trial.await_answer(trial.open())
+        expect_hidden(trial, trial.under_test.secret, "\n".join([*shown, caplog.text]))
+
+    def test_R7_too_little_time_is_no_worse_than_unavailable(self, trial: Trial) -> None:
+        """With a millisecond a call succeeds or is unavailable; it never does half in silence."""
+        registry, client = trial.open(), trial.open()
+        name = trial.service()
+        for _ in range(10):
+            info = trial.info(name)
+            outcome = trial.in_time(
+                partial(registry.register, info, timeout=dt.timedelta(milliseconds=1)),
+                0.001,
+            )
+            trial.check(
+                outcome is None or isinstance(outcome, UnavailableError),
+                f"register with 1 ms raised {outcome!r}",
+            )
+            trial.check(
+                outcome is not None or info in client.resolve(name),
+                "register with 1 ms returned, and the instance is not found",
+            )
+
+    def test_R7_a_closed_registry_says_so(self, trial: Trial) -> None:
+        """Each call after close is refused, and a second close is nothing."""
+        registry = trial.under_test.open()
+        info = trial.info()
+        registry.register(info)
+        registry.close()
+        registry.close()
+        for call in every_call(trial, registry, info):
+            trial.raises(ClosedError, call, 0.0)
+
+    # --- R8 ------------------------------------------------------------------------------------
+
+    def test_R8_an_incomplete_info_reaches_nobody(self, trial: Trial) -> None:
+        """Without a name, or an address that can be called, no hook that writes is called."""
+        counting = Counting()
+        registry, name = trial.open(extensions=[counting]), trial.service()
+        incomplete = {
+            "service_name": Info(addr="10.0.0.1:1"),
+            "addr": Info(service_name=name),
+            "addr.host": Info(service_name=name, addr="0.0.0.0:80"),
+        }
+        for field, info in incomplete.items():
+            error = trial.raises(InvalidInfoError, partial(registry.register, info), 0.0)
+            named = error.field if isinstance(error, InvalidInfoError) else ""
+            trial.check(named == field, f"the error names {named!r}; wrong was {field!r}")
+        trial.check(not counting.calls.total(), f"hooks were called: {dict(counting.calls)}")
+        trial.check(not registry.resolve(name), "something was written")
+
+    def test_R8_what_cannot_be_carried_reaches_nobody(self, trial: Trial) -> None:
+        """What passes a limit of the backend is refused before a hook that writes is called."""
+        counting = Counting()
+        registry = trial.open(extensions=[counting])
+        for case in CASES:
+            info = case.info(trial.service(case.ending), str(trial.info().addr))
+            before = counting.calls.total()
+            if trial.abilities.limits.passed_by(info) is None:
+                continue
+            outcome = trial.in_time(partial(registry.register, info), CALL_S)
+            trial.check(
+                outcome is None or isinstance(outcome, InvalidInfoError),
+                f"{case.id} passes a declared limit and was refused by {outcome!r}",
+            )
+            trial.check(
+                outcome is None or counting.calls.total() == before,
+                f"{case.id} was refused after a hook that writes had been called",
+            )
+
+    def test_R8_a_refusal_needs_no_server(self, trial: Trial) -> None:
+        """What is wrong with an Info is said although the backend is away."""
+        trial.needs("kill")
+        registry = trial.open()
+        with trial.server_away():
+            trial.raises(InvalidInfoError, lambda: registry.register(Info(addr="10.0.0.1:1")), 0.0)
+        trial.await_answer(trial.open())
+
+
+def every_call(
+    trial: Trial, registry: Registry, registered: Info | None = None
+) -> list[Callable[[], object]]:
+    """Return every public call that needs the backend; the last ones are for what is registered."""
+    calls: list[Callable[[], object]] = [
+        lambda: registry.register(trial.info()),
+        lambda: registry.register_all([trial.info(), trial.info()]),
+        lambda: registry.resolve(trial.service()),
+        registry.probe,
+    ]
+    if trial.abilities.services:
+        calls.append(registry.services)
+    if registered is not None:
+        calls += [
+            lambda: registry.update(registered, weight=3),
+            lambda: registry.deregister(registered),
+        ]
+    return calls
+
+
+def expect_hidden(trial: Trial, secret: str, text: str) -> None:
+    """Fail if the secret is in the text; say where, without it."""
+    lines = [line.replace(secret, "<the secret>") for line in text.splitlines() if secret in line]
+    trial.check(not lines, f"the secret is shown: {lines[:3]}")
+    trial.check(
+        len(secret) > 0, "a claim of credentials needs the attributes secret and wrong_secret"
+    )

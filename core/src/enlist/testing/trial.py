@@ -1,0 +1,317 @@
+"""What each test of the kit works with: :class:`Trial`."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import pytest
+
+from enlist.backend import Backend
+from enlist.clock import SystemClock
+from enlist.errors import RegistryError, UnavailableError
+from enlist.info import Info
+from enlist.registry import Registry
+from enlist.resolver import Resolver
+from enlist.testing.abilities import Abilities, Ability
+from enlist.testing.bounds import Bounds
+from enlist.testing.following import Following, poll
+from enlist.testing.rules import Rule, RuleBrokenError
+from enlist.testing.under_test import BackendUnderTest
+from enlist.testing.workers import Worker
+
+__all__ = ["CALL_S", "NAME_PREFIX", "NOT_CLAIMED", "Trial", "same"]
+
+NAME_PREFIX: Final = "enlist-kit-"
+"""How the service names of the kit begin, in whatever registry it runs."""
+NOT_CLAIMED: Final = "not claimed: "
+"""How the reason of a test begins that the backend makes no claim for."""
+SHOWN: Final = 5
+"""How many Infos a message shows at most."""
+CALL_S: Final = 3.0
+"""What a hook that the kit calls by itself is given, in seconds."""
+
+
+def same(found: Sequence[Info], infos: Sequence[Info]) -> bool:
+    """Return whether these are the same instances in any order, each once."""
+    return len(found) == len(infos) and set(found) == set(infos)
+
+
+def _shown(infos: Sequence[Info]) -> str:
+    text = ", ".join(map(repr, infos[:SHOWN]))
+    return f"{len(infos)}: [{text}{', ...' if len(infos) > SHOWN else ''}]"
+
+
+class Trial:
+    """One test: opens what it needs, judges what it sees, and takes everything down again.
+
+    Attributes:
+        rule: the rule that is tried.
+        under_test: the backend, with its disturbances.
+        bounds: how long things may take.
+    """
+
+    def __init__(self, rule: Rule, under_test: BackendUnderTest) -> None:
+        """Open nothing yet."""
+        self.rule = rule
+        self.under_test = under_test
+        self.bounds = Bounds.of(under_test.abilities)
+        self._ends = contextlib.ExitStack()
+        self._number = 0
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the backend claims."""
+        return self.under_test.abilities
+
+    def needs(self, *abilities: Ability) -> None:
+        """End the test as "not claimed" unless all of these are claimed."""
+        missing = [ability for ability in abilities if not self.abilities.claims(ability)]
+        if missing:
+            pytest.skip(NOT_CLAIMED + ", ".join(missing))
+
+    def end(self) -> None:
+        """Take down everything that was opened, the latest first, and undo disturbances."""
+        self._ends.close()
+
+    def at_end(self, undo: Callable[[], object]) -> None:
+        """Have something done when the test ends."""
+        self._ends.callback(undo)
+
+    # --- opening -------------------------------------------------------------------------------
+
+    def open(self, **options: Any) -> Registry:  # noqa: ANN401 - each plugin has its own
+        """Open the backend as one more client or server; closed at the end."""
+        registry = self.under_test.open(**options)
+        self.at_end(registry.close)
+        return registry
+
+    def resolver(self, registry: Registry, service_name: str) -> Resolver:
+        """Follow a service, and wait for the first list; closed at the end."""
+        resolver = registry.resolver(service_name)
+        self.at_end(resolver.close)
+        self.wait(
+            lambda: not resolver.stale,
+            self.bounds.arrival_s + CALL_S,
+            f"a first list of {service_name!r} did not come",
+        )
+        return resolver
+
+    def worker(self) -> Worker:
+        """Start another process that has the backend open; ended at the end."""
+        worker = Worker(self.under_test)
+        self.at_end(worker.end)
+        return worker
+
+    def backend(self) -> Backend:
+        """Make a plugin object with an owner of its own, whose hooks the test calls; no keeper."""
+        plugin = self.under_test.make_plugin(secrets.token_hex(16))
+        backend = Backend(
+            plugin, name=self.under_test.name, clock=SystemClock(), ttl_s=self.bounds.ttl_s
+        )
+        self.at_end(lambda: backend.close(CALL_S))
+        return backend
+
+    def following(self, backend: Backend, service_name: str, *, paused: bool = False) -> Following:
+        """Take every list of a plugin's own watch, and wait for the first; ended at the end.
+
+        Args:
+            backend: whose hook to call.
+            service_name: what to watch.
+            paused: do not ask for a second list before ``go_on``.
+        """
+        following = Following(backend, service_name, paused=paused)
+        self.at_end(lambda: following.end(CALL_S))
+        self.wait(
+            lambda: bool(following.lists) or following.error is not None,
+            self.bounds.arrival_s + CALL_S,
+            f"watch yielded no first list of {service_name!r}",
+        )
+        self.check(following.error is None, f"watch raised {following.error!r}")
+        return following
+
+    # --- making --------------------------------------------------------------------------------
+
+    def service(self, ending: str = "") -> str:
+        """Return a service name that nobody else uses."""
+        return f"{NAME_PREFIX}{secrets.token_hex(4)}{ending}"
+
+    def info(self, service_name: str = "", **fields: Any) -> Info:  # noqa: ANN401 - an Info's own
+        """Return a complete Info; each has another address unless one is given."""
+        self._number += 1
+        high, low = divmod(self._number, 250)
+        fields.setdefault("addr", f"10.77.{high}.{low + 1}:8888")
+        return Info(service_name=service_name or self.service(), **fields)
+
+    # --- disturbing ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def server_away(self) -> Iterator[None]:
+        """Kill the server for the time of a ``with`` block."""
+        self.under_test.kill()
+        try:
+            yield
+        finally:
+            self.under_test.start()
+
+    @contextlib.contextmanager
+    def server_frozen(self) -> Iterator[None]:
+        """Freeze the server for the time of a ``with`` block."""
+        self.under_test.freeze()
+        try:
+            yield
+        finally:
+            self.under_test.thaw()
+
+    def await_answer(self, registry: Registry) -> None:
+        """Wait until the backend answers a client that is not concerned in the test."""
+        self.wait(lambda: self.answers(registry), 30.0, "the backend did not come back")
+
+    def answers(self, registry: Registry) -> bool:
+        """Return whether the backend answers that client now."""
+        try:
+            registry.resolve("enlist-kit-probe")
+        except UnavailableError:
+            return False
+        return True
+
+    # --- judging -------------------------------------------------------------------------------
+
+    def check(self, condition: object, seen: str) -> None:
+        """Fail unless the condition is true.
+
+        Args:
+            condition: what should hold.
+            seen: what was seen if it does not.
+        """
+        if not condition:
+            raise RuleBrokenError(self.rule, seen)
+
+    def wait(self, condition: Callable[[], object], within_s: float, seen: str) -> float:
+        """Wait for a condition and return the seconds that it took; fail if it takes too long.
+
+        Args:
+            condition: called again and again; an UnavailableError counts as no.
+            within_s: the longest that it may take.
+            seen: what was seen if it does not come true.
+        """
+        began = time.monotonic()
+        raised: list[RegistryError] = []
+
+        def holds() -> bool:
+            raised.clear()
+            try:
+                return bool(condition())
+            except UnavailableError as exc:
+                raised.append(exc)
+                return False
+
+        if not poll(holds, within_s):
+            why = f" ({type(raised[0]).__name__}: {raised[0]})" if raised else ""
+            raise RuleBrokenError(self.rule, f"{seen} within {within_s:.2f} s{why}")
+        return time.monotonic() - began
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass: an outage has a length, and nothing happens at its end."""
+        threading.Event().wait(seconds)
+
+    def shows(self, view: Resolver, infos: Sequence[Info]) -> float:
+        """Wait until a client shows exactly these; return the seconds that it took.
+
+        Fail if the change takes longer to arrive than is declared.
+        """
+        return self.wait(
+            lambda: same(view.instances, infos),
+            self.bounds.arrival_s,
+            f"a client that watches did not come to show {_shown(infos)}",
+        )
+
+    def stays(self, condition: Callable[[], object], for_s: float, seen: str) -> None:
+        """Look at a condition for some seconds; fail once it does not hold.
+
+        Args:
+            condition: called again and again.
+            for_s: how long to look.
+            seen: what was seen if it does not hold.
+        """
+        began = time.monotonic()
+        if poll(lambda: not condition(), for_s):
+            after_s = time.monotonic() - began
+            raise RuleBrokenError(self.rule, f"{seen} (after {after_s:.2f} s)")
+
+    def raises(
+        self, kind: type[Exception], call: Callable[[], object], within_s: float
+    ) -> Exception:
+        """Return the error of that kind that a call raises in time; fail if it does not.
+
+        Args:
+            kind: the kind of error of :mod:`enlist.errors`.
+            call: what must fail.
+            within_s: the longest that it may take, the machine's margin not included.
+        """
+        outcome = self.in_time(call, within_s)
+        if isinstance(outcome, kind):
+            return outcome
+        seen = "the call succeeded"
+        if isinstance(outcome, Exception):
+            seen = f"{type(outcome).__name__} came: {outcome}"
+        raise RuleBrokenError(self.rule, f"{kind.__name__} was due, and {seen}")
+
+    def in_time(self, call: Callable[[], object], within_s: float) -> Exception | None:
+        """Return the error that a call raises, or None; fail if it takes too long.
+
+        It runs in another thread, since a plugin without time-outs would hang the test.
+        """
+        outcome: list[Exception | None] = []
+
+        def run() -> None:
+            try:
+                call()
+            except Exception as exc:  # noqa: BLE001 - whatever a plugin raises is to be judged
+                outcome.append(exc)
+            else:
+                outcome.append(None)
+
+        thread = threading.Thread(target=run, name="enlist-kit-call", daemon=True)
+        thread.start()
+        self.at_end(lambda: thread.join(CALL_S))
+        most_s = within_s + self.bounds.margin_s
+        thread.join(most_s)
+        self.check(outcome, f"a call had not ended after {most_s:.2f} s")
+        return outcome[0]
+
+    def has(self, registry: Registry, *infos: Info) -> bool:
+        """Return whether a client finds these instances, among others; True if nobody answers.
+
+        For looking at a record through an outage: no answer is not the answer that it is gone.
+        """
+        try:
+            found = registry.resolve(infos[0].service_name)
+        except UnavailableError:
+            return True
+        return set(infos) <= set(found)
+
+    def concurrently(self, call: Callable[[], object]) -> Callable[[], None]:
+        """Begin a call in another thread; return what waits for its end and checks it."""
+        outcome: list[Exception | None] = []
+
+        def run() -> None:
+            outcome.append(self.in_time(call, CALL_S))
+
+        thread = threading.Thread(target=run, name="enlist-kit-call", daemon=True)
+        thread.start()
+
+        def finish() -> None:
+            thread.join()
+            self.check(outcome == [None], f"a call that ran at the same time raised {outcome!r}")
+
+        return finish
+
+    def found(self, registry: Registry, infos: Sequence[Info], *, by: str = "resolve") -> None:
+        """Fail unless a client finds exactly these instances now, all of one service."""
+        found = registry.resolve(infos[0].service_name)
+        self.check(same(found, infos), f"{by} gave {_shown(found)}; registered was {_shown(infos)}")
