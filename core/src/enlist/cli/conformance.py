@@ -1,0 +1,48 @@
+"""``enlist conformance``: which rules of the Registry spec an installed backend keeps."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from enlist.cli.output import complain
+
+__all__ = ["command"]
+
+_NO_PYTEST = "the conformance kit needs pytest; install it with: pip install 'enlist[testing]'"
+
+
+@click.command("conformance")
+@click.argument("url")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the report there as JSON.",
+)
+@click.option("--rule", "rules", multiple=True, metavar="ID", help="Try this rule alone, as R4.")
+@click.option("--verbose", is_flag=True, help="Show each test while it runs, and each failure.")
+def command(*, url: str, json_path: Path | None, rules: tuple[str, ...], verbose: bool) -> int:
+    """Try the conformance kit on the backend that URL names, and report.
+
+    Registers and removes services whose names begin with "enlist-kit-", and breaks no server:
+    rules about outages are tried by the tests of a plugin, which can restart its own. Takes from
+    half a minute on; a short ttl in the URL makes it quick. Fails if a rule is broken.
+
+    \b
+    Examples:
+      enlist conformance local:/tmp/try.registry
+      enlist conformance 'etcd://127.0.0.1:2379?ttl=3' --json report.json
+    """
+    if importlib.util.find_spec("pytest") is None:
+        complain(_NO_PYTEST)
+        return 1
+    from enlist.testing.conformance import ConformanceError, main  # noqa: PLC0415 - needs pytest
+
+    try:
+        return main(url, json_path=json_path, only=rules, verbose=verbose)
+    except ConformanceError as exc:
+        complain(str(exc))
+        return 1

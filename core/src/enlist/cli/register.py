@@ -1,0 +1,95 @@
+"""``enlist register``: a record for a server that somebody else runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import queue
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import click
+
+from enlist.address import Address
+from enlist.advertise import advertised, warn_of_loopback
+from enlist.cli.choices import (
+    listen_text,
+    on_unavailable_option,
+    opened,
+    place_options,
+    record_options,
+    registry_options,
+)
+from enlist.cli.output import narrated
+from enlist.errors import RegistryError
+from enlist.info import Info
+from enlist.listening import listen_address
+from enlist.opening import AnyRegistry
+from enlist.signals import told_to_stop
+
+__all__ = ["command"]
+
+_log = logging.getLogger("enlist")
+
+
+@click.command("register")
+@place_options
+@registry_options
+@record_options
+@on_unavailable_option
+def command(  # noqa: PLR0913 - one parameter for each option
+    *,
+    service: str,
+    addr: str | None,
+    port: int | None,
+    registries: Sequence[str],
+    timeout: dt.timedelta,
+    tags: Mapping[str, str],
+    weight: int,
+    payload_codec: str,
+    on_unavailable: Literal["raise", "retry"],
+) -> None:
+    """Hold a record in the foreground, until SIGTERM or Ctrl-C removes it.
+
+    For a server that enlist neither runs nor watches: nobody looks whether it is there, or
+    still there. Where it can be started by enlist, 'enlist run' does better.
+
+    --addr is published as it is. With --port the host is found out as for a server on this
+    machine that listens on every address; ENLIST_ADVERTISE_ADDR says another.
+
+    \b
+    Examples:
+      enlist register --service db --addr 10.0.0.7:5432
+      enlist register --service echo --port 8888 --tag zone=a --weight 20
+    """
+    asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    listen = listen_address(listen_text(addr, port))
+    with (
+        narrated(logging.INFO),
+        opened(registries, timeout, on_unavailable) as registry,
+        told_to_stop(lambda: asked.put(True)),
+    ):
+        published = listen if addr is not None else _found(listen, registry)
+        warn_of_loopback(published, backend_is_local=registry.is_local)
+        info = Info(
+            service_name=service,
+            addr=published,
+            weight=weight,
+            payload_codec=payload_codec,
+            tags=tags,
+        )
+        registry.register(info)
+        asked.get()
+        _leave(registry, info)
+
+
+def _found(listen: Address, registry: AnyRegistry) -> Address:
+    return advertised(listen, environ=os.environ, backend_is_local=registry.is_local)
+
+
+def _leave(registry: AnyRegistry, info: Info) -> None:
+    try:
+        registry.deregister(info)
+    except RegistryError as exc:
+        _log.warning("%s; what is left ends with its time to live", exc)

@@ -1,0 +1,72 @@
+"""What the tests of the command line share: the command as a process, and what it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.tests.serving_world import Program, found
+
+ROOT = Path(__file__).parents[2]
+SERVER = Path(__file__).with_name("cli_server.py")
+ENLIST = (sys.executable, "-W", "error", "-m", "enlist.cli")
+
+__all__ = [
+    "ENLIST",
+    "ROOT",
+    "SERVER",
+    "Program",
+    "enlist_process",
+    "found",
+    "free_port",
+    "interruptible",
+    "server",
+]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have programs that are started here hear of SIGINT, which a background job ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def free_port() -> int:
+    """A port on which nobody listens at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def server(mode: str, port: int) -> tuple[str, ...]:
+    """The command line of the server that these tests run."""
+    return (sys.executable, "-W", "error", str(SERVER), mode, str(port))
+
+
+@contextmanager
+def enlist_process(place: str, *arguments: str, wrapper: Sequence[str] = ()) -> Iterator[Program]:
+    """Run the command while the block runs; what it started is left to the command."""
+    process = subprocess.Popen(
+        [*wrapper, *ENLIST, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ENLIST_REGISTRY": place},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield Program(process)
+        finally:
+            process.terminate()  # twice, so that no drain is waited for
+            process.terminate()
