@@ -1,0 +1,67 @@
+"""The token of the user, where etcd has authentication."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as WaitedTooLongError
+
+from enlist.errors import TimedOutError
+from enlist_etcd.deadline import Deadline
+
+__all__ = ["Tokens"]
+
+
+class Tokens:
+    """One token for all threads; one of them logs in while the others wait for it.
+
+    A login costs etcd tens of milliseconds of processor time on purpose. After a restart all
+    tokens are void at once, and each of hundreds of watches would log in by itself.
+    """
+
+    def __init__(self) -> None:
+        """Have no token yet."""
+        self._lock = threading.Lock()
+        self._current: str | None = None
+        self._login: Future[str] | None = None
+
+    def get(self, log_in: Callable[[], str], deadline: Deadline) -> str:
+        """Return the token; without one, log in or wait for the thread that does.
+
+        Raises:
+            RegistryError: the login failed, whichever thread it was in.
+        """
+        with self._lock:
+            if self._current is not None:
+                return self._current
+            others = self._login
+            login = self._login = others or Future()
+        if others is None:
+            return self._log_in(login, log_in)
+        try:
+            return login.result(deadline.left_s())
+        except WaitedTooLongError:
+            raise TimedOutError("etcd did not answer the login in time.") from None
+
+    def discard(self, token: str) -> None:
+        """Hear that a token is not valid; a newer one stays."""
+        with self._lock:
+            if self._current == token:
+                self._current = None
+
+    def _log_in(self, login: Future[str], log_in: Callable[[], str]) -> str:
+        try:
+            token = log_in()
+        except BaseException as exc:
+            self._finish(None)
+            login.set_exception(exc)
+            raise
+        self._finish(token)
+        login.set_result(token)
+        return token
+
+    def _finish(self, token: str | None) -> None:
+        with self._lock:
+            self._current = token
+            self._login = None
