@@ -1,0 +1,137 @@
+"""This owner's records at ZooKeeper: written, looked at and removed, singly and in batches.
+
+A node is ours if it hangs on our session, or carries our owner: then a session of ours that has
+ended, or is about to, has left it. Every other node is live, since a dead owner's has gone with
+its session. Whether a node may be touched is read first, and decided once more in the step that
+touches it, by the node's version (see ``Client.begin``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from enlist.errors import RegistryError, UnavailableError
+from enlist.hookspecs import Lost, Why
+from enlist.info import Info
+from enlist_zookeeper.bulk import Bulk, Item, Verdict
+from enlist_zookeeper.client import Change, Client
+from enlist_zookeeper.deadline import Deadline
+from enlist_zookeeper.failures import NodeExistsError
+from enlist_zookeeper.records import owner_of
+
+if TYPE_CHECKING:
+    from enlist_zookeeper.reading import Found
+
+__all__ = ["Store"]
+
+_logger = logging.getLogger(__name__)
+_FEW: Final = 8
+"""Up to so many nodes are read without a look at which of them are there."""
+
+
+class Store:
+    """Reads and writes records for one owner."""
+
+    def __init__(self, client: Client, owner: str) -> None:
+        """Take what makes the requests, and what our records carry."""
+        self._client = client
+        self._owner = owner
+        self._bulk = Bulk(client)
+
+    def put(self, item: Item, deadline: Deadline) -> None:
+        """Write one record, whatever stands there."""
+        try:
+            self._client.create(item.path, item.data, deadline)
+        except NodeExistsError:
+            self._bulk.settle(item, _write, deadline)
+
+    def remove(self, item: Item, deadline: Deadline) -> None:
+        """Remove one record if it is ours."""
+        self._bulk.settle(item, self._remove_ours, deadline)
+
+    def lost(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
+        """Return those of these that do not hang on our session, and say why."""
+        own = self._client.own_paths([item.path for item in items], deadline)
+        missing = sorted((item for item in items if item.path not in own), key=_folder)
+        return [
+            lost
+            for _, group in groupby(missing, _folder)
+            for lost in self._look(list(group), deadline)
+        ]
+
+    def restore(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
+        """Write each that is absent or ours; return those that are still not alive.
+
+        Raises:
+            RegistryError: nothing was written, because of this.
+        """
+        try:
+            self._client.make_folders(dict.fromkeys(map(_folder, items)), deadline)
+        except UnavailableError:
+            raise
+        except RegistryError as exc:
+            # The records that this is about are refused below; the others must not wait for it.
+            _logger.debug("zookeeper: not all folders could be made: %s", exc)
+
+        def create(item: Item) -> Change:
+            return Change(item.path, item.data)
+
+        return self._bulk.run(items, create, self._write_where_ours, deadline)
+
+    def withdraw(self, items: Sequence[Item], deadline: Deadline) -> list[Info]:
+        """Remove those that are ours; return those that may still be there.
+
+        Raises:
+            RegistryError: nothing was removed, because of this.
+        """
+        own = self._client.own_paths([item.path for item in items], deadline)
+        mine = [item for item in items if item.path in own]
+        others = [item for item in items if item.path not in own]
+
+        def remove(item: Item) -> Change:
+            # Ours have this version unless we took them over from somebody.
+            return Change(item.path, None, 0)
+
+        left = self._bulk.run(mine, remove, self._remove_ours, deadline)
+        left += self._bulk.run(others, None, self._remove_ours, deadline)
+        return [lost.info for lost in left]
+
+    def _look(self, items: Sequence[Item], deadline: Deadline) -> Iterator[Lost]:
+        """Say of items in one folder, which do not hang on our session, why that is so."""
+        try:
+            reader = self._client.reader(deadline)
+            there = items
+            if len(items) > _FEW:
+                names = set(reader.children(_folder(items[0])))
+                there = [item for item in items if item.path.rpartition("/")[2] in names]
+            founds = dict(reader.nodes([item.path for item in there]))
+            foreign = {path for path, found in founds.items() if found and not self._is_ours(found)}
+        except RegistryError as exc:
+            yield from (Lost(item.info, Why.FAILED, exc) for item in items)
+        else:
+            for item in items:
+                yield Lost(item.info, Why.SUPERSEDED if item.path in foreign else Why.GONE)
+
+    def _write_where_ours(self, item: Item, found: Found | None) -> Verdict:
+        if found is not None and not self._is_ours(found):
+            return Lost(item.info, Why.SUPERSEDED)
+        return _write(item, found)
+
+    def _remove_ours(self, item: Item, found: Found | None) -> Verdict:
+        if found is None or not self._is_ours(found):
+            return None
+        return Change(item.path, None, found.version)
+
+    def _is_ours(self, found: Found) -> bool:
+        return self._client.is_own(found.session) or owner_of(found.data) == self._owner
+
+
+def _write(item: Item, found: Found | None) -> Change:
+    return Change(item.path, item.data, None if found is None else found.version)
+
+
+def _folder(item: Item) -> str:
+    return item.path.rpartition("/")[0]

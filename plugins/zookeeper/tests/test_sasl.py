@@ -1,0 +1,75 @@
+"""SASL, on a real ZooKeeper that knows a user by it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from enlist.backend_options import Secret
+from enlist.errors import UnauthorisedError
+from plugins.zookeeper.tests.making import CALL_S, Admin, MakeInfo, MakePlugin, path_of
+from tests.servers.fixtures import ServerPool
+from tests.servers.zookeeper import ZooKeeperServer
+
+USERS = """
+Server {
+    org.apache.zookeeper.server.auth.DigestLoginModule required
+    user_bob="right";
+};
+"""
+
+
+class SaslServer(ZooKeeperServer):
+    """One ZooKeeper with a user of SASL's DIGEST-MD5."""
+
+    def command(self) -> list[str]:
+        users = self.folder / "users.conf"
+        users.write_text(USERS, encoding="ascii")
+        java, *arguments = super().command()
+        return [java, f"-Djava.security.auth.login.config={users}", *arguments]
+
+    def _settings(self) -> dict[str, object]:
+        provider = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+        return {**super()._settings(), "authProvider.1": provider}
+
+
+@pytest.fixture(scope="module")
+def sasl_server(server_pool: ServerPool) -> Iterator[SaslServer]:
+    with server_pool.run(SaslServer("zookeeper-sasl")) as server:
+        yield server
+
+
+def test_sasl_user_owns_what_he_registers(
+    make_plugin: MakePlugin, sasl_server: SaslServer, make_info: MakeInfo, name: str
+) -> None:
+    """With the right password nodes belong to the user of SASL, and to nobody else."""
+    info = make_info()
+    options = {"auth": "sasl-digest-md5", "username": "bob", "password": Secret("right")}
+    plugin = make_plugin(sasl_server.endpoint, **options)
+    plugin.register(info, CALL_S)
+
+    assert list(plugin.resolve(name, CALL_S)) == [info]
+    with pytest.raises(UnauthorisedError):
+        make_plugin(sasl_server.endpoint).resolve(name, CALL_S)
+    sasl = {"mechanism": "DIGEST-MD5", "username": "bob", "password": "right"}
+    with Admin(sasl_server.endpoint, sasl_options=sasl) as bob:
+        ((perms, (scheme, who)),), _ = bob.kazoo.get_acls(path_of(info))
+    assert (perms, scheme, who) == (31, "sasl", "bob")
+
+
+def test_sasl_with_a_wrong_password_is_unauthorised_each_time(
+    make_plugin: MakePlugin,
+    sasl_server: SaslServer,
+    make_info: MakeInfo,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Kazoo gives up for good after it, and the next call is answered all the same."""
+    caplog.set_level(1, logger="enlist_zookeeper")
+    options = {"auth": "sasl-digest-md5", "username": "bob", "password": Secret("wrong-secret")}
+    plugin = make_plugin(sasl_server.endpoint, **options)
+
+    for _ in range(3):
+        with pytest.raises(UnauthorisedError, match="password") as refused:
+            plugin.register(make_info(), CALL_S)
+        assert "wrong-secret" not in f"{refused.value!r} {refused.value.__cause__!r}"
+
+    assert "wrong-secret" not in caplog.text
