@@ -1,0 +1,94 @@
+"""The signs of life: one short request for each record, over a few kept connections.
+
+One check for all, with alias checks that follow it, would be one request; docs/decisions says
+why it is not so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from enlist.errors import TimedOutError
+from enlist.hookspecs import Lost, Why
+from enlist.info import Info
+from enlist_consul.catalog import Catalog
+from enlist_consul.deadline import Deadline
+from enlist_consul.spreading import spread
+from enlist_consul.store import Holder, Store
+
+__all__ = ["Beats"]
+
+_ROUNDS_PER_LOOK: Final = 2
+"""How often the catalogue is compared: beats go to the agent, and do not notice what it lost."""
+
+
+class Beats:
+    """Proves that this process lives."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        """Take what beats and looks for the owner whose records are kept."""
+        self._store = store
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._beaten_at: dict[Info, float] = {}
+        self._rounds = 0
+
+    def round(self, infos: Sequence[Info], deadline: Deadline) -> list[Lost]:
+        """Beat for each; return those that are not alive.
+
+        Where time does not suffice for all, those that have waited longest come first.
+
+        Raises:
+            RegistryError: nothing was learnt of any.
+        """
+        outcomes = spread(
+            self._by_need(infos), lambda info: self._store.beat(info, deadline), deadline
+        )
+        if not outcomes.done:
+            raise outcomes.first_error(deadline)
+        alive = [info for info, is_known in outcomes.done if is_known]
+        unknown = [info for info, is_known in outcomes.done if not is_known]
+        self._note(infos, alive)
+        lost = [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
+        lost += [
+            Lost(info, Why.FAILED, TimedOutError("Consul: no time was left for this one's beat."))
+            for info in outcomes.unreached
+        ]
+        lost += self._why(unknown, deadline)
+        if self._is_time_to_look() and not lost and not deadline.passed:
+            missing = self._catalog.missing(alive, deadline)
+            lost += [Lost(info, Why.GONE) for info in missing]
+        return lost
+
+    def _why(self, unknown: Sequence[Info], deadline: Deadline) -> Iterator[Lost]:
+        """Tell who has what was taken from us."""
+        if not unknown:
+            return
+        looked = self._store.look(unknown, deadline)
+        for info, who in looked.done:
+            yield Lost(info, Why.SUPERSEDED if who is Holder.ANOTHER else Why.GONE)
+        for info, error in looked.failed:
+            yield Lost(info, Why.FAILED, error)
+        for info in looked.unreached:
+            yield Lost(info, Why.FAILED, looked.first_error(deadline))
+
+    def _by_need(self, infos: Sequence[Info]) -> list[Info]:
+        with self._lock:
+            beaten_at = self._beaten_at
+        return sorted(infos, key=lambda info: beaten_at.get(info, 0.0))
+
+    def _note(self, infos: Sequence[Info], alive: Sequence[Info]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            before = self._beaten_at
+            self._beaten_at = {info: before.get(info, 0.0) for info in infos} | dict.fromkeys(
+                alive, now
+            )
+
+    def _is_time_to_look(self) -> bool:
+        with self._lock:
+            self._rounds += 1
+            return self._rounds % _ROUNDS_PER_LOOK == 0

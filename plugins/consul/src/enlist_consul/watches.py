@@ -1,0 +1,145 @@
+"""Following one service by requests that the agent answers when something changes."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final
+
+from enlist.errors import RegistryError
+from enlist.hookspecs import Stop
+from enlist.info import Info
+from enlist_consul.client import Client, Line
+from enlist_consul.connection import Answer
+from enlist_consul.deadline import Deadline
+from enlist_consul.listing import Listing
+from enlist_consul.operations import instances
+
+__all__ = ["Allowance", "Watches", "next_index"]
+
+LIST_TIMEOUT_S: Final = 10.0
+"""How long an answer may take that does not wait for a change."""
+
+WAITS_S: Final = (40.0, 50.0)
+"""How long to wait for a change; at random, so that watches begun together do not stay so."""
+
+# Consul itself waits up to a sixteenth longer.
+_LATER: Final = 1 + 1 / 16
+_LEAST_WAIT_S: Final = 0.01
+_POLL_S: Final = 2.0
+_INDEX: Final = "X-Consul-Index"
+_MOST_AT_ONCE: Final = 20
+_PER_SECOND: Final = 10.0
+_logger = logging.getLogger(__name__)
+
+
+class Watches:
+    """Follows services, each over a connection of its own while there are enough."""
+
+    def __init__(self, client: Client, most: int, hold_s: float) -> None:
+        """Follow nothing yet.
+
+        Args:
+            client: makes the requests.
+            most: how many connections may wait for changes.
+            hold_s: how long an instance stays of which a restarted agent knows nothing yet.
+        """
+        self._hold_s = hold_s
+        self._client = client
+        self._free = threading.Semaphore(most)
+        self._most = most
+
+    def follow(self, service_name: str, stop: Stop) -> Iterator[Sequence[Info]]:
+        """Yield the present list, then the newest after each change, until stopped.
+
+        Raises:
+            RegistryError: the agent did not answer, or refused.
+        """
+        lists = self._lists(service_name, stop)
+        try:
+            before: Sequence[Info] | None = None
+            for now in lists:
+                if now != before:
+                    yield now
+                before = now
+        except RegistryError:
+            if not stop.is_set():
+                raise
+        finally:
+            lists.close()
+
+    def _lists(self, service_name: str, stop: Stop) -> Generator[Sequence[Info], None, None]:
+        if not self._free.acquire(blocking=False):
+            _logger.info(
+                "consul: %d services are watched already; %r is asked for every %g s",
+                self._most,
+                service_name,
+                _POLL_S,
+            )
+            yield from self._polled(service_name, stop)
+            return
+        try:
+            line = self._client.line(stop.on_stop)
+            try:
+                yield from self._pushed(service_name, stop, line)
+            finally:
+                line.close()
+        finally:
+            self._free.release()
+
+    def _pushed(self, service_name: str, stop: Stop, line: Line) -> Iterator[Sequence[Info]]:
+        listing, request = Listing(service_name, self._hold_s), instances(service_name)
+        allowance = Allowance(time.monotonic())
+        answer = line.call(request, Deadline(LIST_TIMEOUT_S))
+        body, index = answer.body, next_index(0, answer)
+        yield listing.fill(answer)
+        while not stop.wait(allowance.take(time.monotonic())):
+            wait_s = random.uniform(*WAITS_S)  # noqa: S311 - spreads load, guards nothing
+            held_s = listing.held_s()
+            if held_s is not None:
+                wait_s = min(wait_s, held_s + _LEAST_WAIT_S)
+            asked = request.waiting(index, wait_s) if index else request
+            answer = line.call(asked, Deadline(wait_s * _LATER + LIST_TIMEOUT_S))
+            index = next_index(index, answer)
+            if answer.body != body or held_s is not None:
+                body = answer.body
+                yield listing.fill(answer)
+
+    def _polled(self, service_name: str, stop: Stop) -> Iterator[Sequence[Info]]:
+        listing, request = Listing(service_name, self._hold_s), instances(service_name)
+        while not stop.is_set():
+            yield listing.fill(self._client.call(request, Deadline(_POLL_S)))
+            stop.wait(_POLL_S)
+
+
+def next_index(before: int, answer: Answer) -> int:
+    """Return the index to wait for; 0 to ask at once, where the agent's went backwards.
+
+    Source: https://developer.hashicorp.com/consul/api-docs/features/blocking
+    """
+    try:
+        index = int(answer.headers.get(_INDEX, ""))
+    except ValueError:
+        return 0
+    return index if index >= max(before, 1) else 0
+
+
+class Allowance:
+    """How soon to ask again: at once after a few answers, and ten times a second in the long run.
+
+    An agent answers at once for a service without instances whenever anything else changes.
+    """
+
+    def __init__(self, now: float) -> None:
+        """Begin with as much as there can be."""
+        self._left = float(_MOST_AT_ONCE)
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Return for how many seconds to wait before the next request."""
+        self._left = min(_MOST_AT_ONCE, self._left + (now - self._at) * _PER_SECOND) - 1
+        self._at = now
+        return max(0.0, -self._left / _PER_SECOND)

@@ -1,0 +1,173 @@
+"""TLS, mutual TLS and ACLs, on real agents that demand them."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enlist.backend_options import Secret
+from enlist.errors import TimedOutError, UnauthorisedError, UnavailableError
+from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
+from tests.following import Follower
+from tests.servers.certificates import Certificates
+from tests.servers.consul import ConsulServer
+
+UNKNOWN = "11111111-2222-3333-4444-555555555555"
+PUBLISHER = 'service "%s" { policy = "write" } node_prefix "" { policy = "read" }'
+
+
+def mutual(certificates: Certificates) -> dict[str, Path]:
+    tls = certificates.tls
+    return {"ca": tls.ca, "cert": tls.client.certificate, "key": tls.client.key}
+
+
+def token_for(server: ConsulServer, name: str, rules: str) -> str:
+    """Make a token with a policy of that name."""
+    server.call("PUT", "/v1/acl/policy", {"Name": name, "Rules": rules})
+    token: dict[str, Any] = server.call("PUT", "/v1/acl/token", {"Policies": [{"Name": name}]})
+    return str(token["SecretID"])
+
+
+def test_mutual_tls_registers_and_watches(
+    make_plugin: MakePlugin,
+    consul_tls_server: ConsulServer,
+    certificates: Certificates,
+    make_info: MakeInfo,
+    name: str,
+) -> None:
+    """With the right certificates everything works as without."""
+    plugin = make_plugin(consul_tls_server.endpoint, **mutual(certificates))
+    follower = Follower(plugin, name)
+    assert follower.next() == []
+    info = make_info()
+    plugin.register(info, CALL_S)
+    follower.until([info])
+    assert follower.end() < 1
+
+
+def test_tls_checks_the_name_that_was_given(
+    make_plugin: MakePlugin, consul_tls_server: ConsulServer, certificates: Certificates
+) -> None:
+    """server_name stands in for the agent's host, and another one is refused."""
+    chosen = mutual(certificates)
+    make_plugin(consul_tls_server.endpoint, server_name="localhost", **chosen).probe(CALL_S)
+    with pytest.raises(UnauthorisedError, match="server_name"):
+        make_plugin(consul_tls_server.endpoint, server_name="other.example", **chosen).probe(CALL_S)
+
+
+def test_tls_refuses_a_server_of_a_stranger(
+    make_plugin: MakePlugin, consul_tls_server: ConsulServer, certificates: Certificates
+) -> None:
+    """Nothing is sent to an agent whose certificate nobody vouches for, unless one insists."""
+    chosen = {**mutual(certificates), "ca": certificates.stranger.certificate}
+    with pytest.raises(UnauthorisedError, match="Check ca"):
+        make_plugin(consul_tls_server.endpoint, **chosen).probe(CALL_S)
+    make_plugin(consul_tls_server.endpoint, tls_verify=False, **chosen).probe(CALL_S)
+
+
+def test_client_certificate_that_the_agent_refuses_is_unauthorised(
+    make_plugin: MakePlugin, consul_tls_server: ConsulServer, certificates: Certificates
+) -> None:
+    """A stranger's certificate, or none, is a matter of credentials and not of the network."""
+    stranger = certificates.stranger_client
+    chosen = {"ca": certificates.tls.ca, "cert": stranger.certificate, "key": stranger.key}
+    with pytest.raises(UnauthorisedError, match="check cert and key"):
+        make_plugin(consul_tls_server.endpoint, **chosen).probe(CALL_S)
+    with pytest.raises(UnauthorisedError, match="check cert and key"):
+        make_plugin(consul_tls_server.endpoint, ca=certificates.tls.ca).probe(CALL_S)
+
+
+def test_tls_files_that_cannot_be_used_are_named(
+    make_plugin: MakePlugin, consul_tls_server: ConsulServer, tmp_path: Path
+) -> None:
+    """The message says which files there were, and what to do."""
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(UnauthorisedError, match=r"missing\.pem.*cannot be used"):
+        make_plugin(consul_tls_server.endpoint, ca=missing).probe(CALL_S)
+
+
+def test_tls_towards_a_plain_port_says_so(
+    make_plugin: MakePlugin, consul_server: ConsulServer
+) -> None:
+    """And the other way round nothing is taken for an answer."""
+    with pytest.raises(UnavailableError, match="speaks HTTPS"):
+        make_plugin(consul_server.endpoint, tls=True).probe(CALL_S)
+
+
+def test_policy_of_the_documentation_suffices(
+    make_plugin: MakePlugin,
+    consul_acl_server: ConsulServer,
+    make_info: MakeInfo,
+    name: str,
+) -> None:
+    """With just that, a server registers, beats, repairs, watches and leaves."""
+    token = token_for(consul_acl_server, name, PUBLISHER % name)
+    plugin = make_plugin(consul_acl_server.endpoint, token=Secret(token))
+    infos = [make_info() for _ in range(20)]
+    plugin.register(infos[0], CALL_S)
+    follower = Follower(plugin, name)
+    assert follower.next() == [infos[0]]
+    assert not plugin.restore(infos, 20)
+    assert [plugin.keep_alive(infos, CALL_S).lost for _ in range(2)] == [[], []]
+    follower.until(infos)
+    follower.end()
+    assert plugin.withdraw(infos, 20) == []
+
+
+def test_policy_that_is_granted_later_is_used(
+    make_plugin: MakePlugin, consul_acl_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """Denied is unauthorised and no more: the next call after the grant succeeds."""
+    token = token_for(consul_acl_server, name, "")
+    plugin = make_plugin(consul_acl_server.endpoint, token=Secret(token))
+    info = make_info()
+    with pytest.raises(UnauthorisedError, match='policy = "write"'):
+        plugin.register(info, CALL_S)
+    policy = consul_acl_server.call("GET", f"/v1/acl/policy/name/{name}")
+    granted = {**policy, "Rules": PUBLISHER % name}
+    consul_acl_server.call("PUT", f"/v1/acl/policy/{policy['ID']}", granted)
+    plugin.register(info, CALL_S)
+    assert plugin.resolve(name, CALL_S) == [info]
+
+
+def test_token_file_is_read_for_each_request(
+    make_plugin: MakePlugin, consul_acl_server: ConsulServer, tmp_path: Path
+) -> None:
+    """A rotated token needs no restart; a file that is away is unauthorised, and comes back."""
+    file = tmp_path / "token"
+    plugin = make_plugin(consul_acl_server.endpoint, token_file=file)
+    with pytest.raises(UnauthorisedError, match="cannot be read"):
+        plugin.resolve("echo", CALL_S)
+    file.write_text(UNKNOWN)
+    with pytest.raises(UnauthorisedError) as refusal:
+        plugin.resolve("echo", CALL_S)
+    assert UNKNOWN not in str(refusal.value)
+    file.write_text(consul_acl_server.token)
+    assert plugin.resolve("echo", CALL_S) == []
+
+
+def test_record_that_the_token_may_not_see_is_not_confirmed(
+    make_plugin: MakePlugin, consul_acl_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """Without the right to read nodes nobody can tell that others see it; the error says that."""
+    token = token_for(consul_acl_server, name, f'service "{name}" {{ policy = "write" }}')
+    plugin = make_plugin(consul_acl_server.endpoint, token=Secret(token))
+    with pytest.raises((TimedOutError, UnauthorisedError), match="node_prefix"):
+        plugin.register(make_info(), 2)
+
+
+def test_empty_list_that_may_be_one_of_rights_is_warned_of_once(
+    make_plugin: MakePlugin,
+    consul_acl_server: ConsulServer,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Consul answers a token without rights with an empty list."""
+    token = token_for(consul_acl_server, name, 'key "x" { policy = "read" }')
+    plugin = make_plugin(consul_acl_server.endpoint, token=Secret(token))
+    for _ in range(3):
+        assert plugin.resolve(name, CALL_S) == []
+    warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "may lack" in warnings[0].getMessage()

@@ -1,0 +1,195 @@
+"""Our records at a real agent: written, looked at, taken over and removed."""
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from enlist.errors import InvalidInfoError
+from enlist.hookspecs import Why
+from enlist.info import Info
+from enlist_consul.plugin import ConsulRegistry
+from enlist_consul.records import check_id
+from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin, foreign, id_of
+from tests.servers.consul import ConsulServer
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def plugin(make_plugin: MakePlugin, consul_server: ConsulServer) -> ConsulRegistry:
+    return make_plugin(consul_server.endpoint)
+
+
+@pytest.fixture
+def other(make_plugin: MakePlugin, consul_server: ConsulServer) -> ConsulRegistry:
+    return make_plugin(consul_server.endpoint)
+
+
+def passing(server: ConsulServer, name: str) -> list[Any]:
+    """Ask as Kitex's resolver does."""
+    return list(server.call("GET", f"/v1/health/service/{quote(name, safe='')}?passing=1"))
+
+
+def fail(server: ConsulServer, plugin: ConsulRegistry, info: Info) -> None:
+    """Turn the check of a record critical, as if its process had died."""
+    key = quote(check_id(info, plugin._owner), safe="")
+    server.call("PUT", f"/v1/agent/check/fail/{key}?note=TTL%20expired")
+
+
+def lost(beat_or_lost: Any) -> dict[Info, Why]:  # noqa: ANN401 - a Beat, or what restore returns
+    found = getattr(beat_or_lost, "lost", beat_or_lost)
+    return {one.info: one.why for one in found}
+
+
+def test_register_shows_a_new_weight_to_plain_readers_at_once(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """From weight 0 to another and back, whoever asks for passing instances sees it so."""
+    info = make_info(weight=5)
+    plugin.register(info, CALL_S)
+    assert len(passing(consul_server, name)) == 1
+    plugin.register(replace(info, weight=0), CALL_S)
+    assert not passing(consul_server, name)
+    assert plugin.resolve(name, CALL_S) == [replace(info, weight=0)]
+    assert not lost(plugin.keep_alive([replace(info, weight=0)], CALL_S))
+    assert not passing(consul_server, name)
+    plugin.register(info, CALL_S)
+    eventually(lambda: len(passing(consul_server, name)) == 1, why="it is passing again")
+
+
+def test_register_takes_a_record_of_kitex_over(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """One record stays, ours, and its older check is gone."""
+    info = make_info(weight=3)
+    consul_server.register(foreign(info))
+    eventually(lambda: plugin.resolve(name, CALL_S) == [info], why="Kitex's record is read")
+    plugin.register(info, CALL_S)
+    (found,) = consul_server.instances(name)
+    assert len([check for check in found["Checks"] if check["ServiceID"]]) == 1
+    assert not lost(plugin.keep_alive([info], CALL_S))
+
+
+def test_register_revives_a_record_whose_time_was_over(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """A process that slept past its ttl is seen when register returns."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    fail(consul_server, plugin, info)
+    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="it counts as dead")
+    plugin.register(info, CALL_S)
+    assert plugin.resolve(name, CALL_S) == [info]
+
+
+def test_restore_replaces_the_dead_and_leaves_the_living(
+    plugin: ConsulRegistry,
+    other: ConsulRegistry,
+    consul_server: ConsulServer,
+    make_info: MakeInfo,
+) -> None:
+    """A critical record stands in nobody's way; a live one stays, whoever wrote it."""
+    dead, living, kitex, free = (make_info() for _ in range(4))
+    for info in (dead, living):
+        other.register(info, CALL_S)
+    fail(consul_server, other, dead)
+    consul_server.register(foreign(kitex))
+    assert lost(plugin.restore([dead, living, kitex, free], CALL_S)) == {
+        living: Why.SUPERSEDED,
+        kitex: Why.SUPERSEDED,
+    }
+    assert lost(plugin.keep_alive([dead, living, free], CALL_S)) == {living: Why.SUPERSEDED}
+
+
+def test_restore_of_many_looks_at_all_of_them_at_once(
+    plugin: ConsulRegistry, other: ConsulRegistry, make_info: MakeInfo, name: str
+) -> None:
+    """Among many, too, another owner's record stays, and the rest is seen on return."""
+    infos = [make_info(weight=number % 3) for number in range(40)]
+    other.register(infos[7], CALL_S)
+    assert lost(plugin.restore(infos, 30)) == {infos[7]: Why.SUPERSEDED}
+    assert set(plugin.resolve(name, CALL_S)) == set(infos)
+    assert plugin.withdraw(infos, 30) == []
+    assert plugin.resolve(name, CALL_S) == [infos[7]]
+
+
+def test_removal_from_the_catalogue_alone_is_noticed(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """The agent goes on taking beats for what its servers have lost; a look finds it."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    body = {"Node": consul_server.name, "ServiceID": id_of(info)}
+    consul_server.call("PUT", "/v1/catalog/deregister", body)
+    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="it was removed")
+    beats = [lost(plugin.keep_alive([info], CALL_S)) for _ in range(2)]
+    assert {info: Why.GONE} in beats
+    assert lost(plugin.restore([info], CALL_S)) == {}
+    assert plugin.resolve(name, CALL_S) == [info]
+
+
+def test_removed_check_is_a_lost_record(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """Without its check a record would outlive its process."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    key = quote(check_id(info, plugin._owner), safe="")
+    consul_server.call("PUT", f"/v1/agent/check/deregister/{key}")
+    assert lost(plugin.keep_alive([info], CALL_S)) == {info: Why.GONE}
+    assert lost(plugin.restore([info], CALL_S)) == {}
+    assert lost(plugin.keep_alive([info], CALL_S)) == {}
+
+
+def test_check_by_the_agent_hides_and_gives_nothing_away(
+    make_plugin: MakePlugin, other: ConsulRegistry, consul_server: ConsulServer, name: str
+) -> None:
+    """An instance whose port is closed is not shown, and stays its owner's."""
+    strict = make_plugin(consul_server.endpoint, check="tcp")
+    info = Info(service_name=name, addr="127.0.0.1:1")  # nobody listens there
+    strict.register(info, CALL_S)
+    call = f"enlist-tcp:{strict._owner}:{id_of(info)}"
+    eventually(
+        lambda: consul_server.call("GET", "/v1/agent/checks")[call]["Status"] == "critical",
+        within_s=30,
+        why="the agent has called the port",
+    )
+    eventually(lambda: strict.resolve(name, CALL_S) == [], why="it is hidden")
+    assert not lost(strict.keep_alive([info], CALL_S))
+    assert lost(other.restore([info], CALL_S)) == {info: Why.SUPERSEDED}
+
+
+def test_service_in_maintenance_can_be_registered_and_is_not_shown(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """What an operator hides is hidden, and is no failure of register."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    path = f"/v1/agent/service/maintenance/{quote(id_of(info), safe='')}?enable=true"
+    consul_server.call("PUT", path)
+    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="it is hidden")
+    assert not lost(plugin.keep_alive([info], CALL_S))
+
+
+@pytest.mark.parametrize(
+    "changed, field",
+    [({"addr": "unix:/run/echo.sock"}, "addr"), ({"service_name": "a\u00a0b"}, "service_name")],
+)
+def test_validate_names_the_limit(
+    plugin: ConsulRegistry, make_info: MakeInfo, changed: dict[str, str], field: str
+) -> None:
+    """What Consul cannot carry is refused before anything is written."""
+    with pytest.raises(InvalidInfoError) as refusal:
+        plugin.validate(make_info(**changed))
+    assert refusal.value.field == field
+
+
+def test_services_lists_names_as_they_were_written(
+    plugin: ConsulRegistry, make_info: MakeInfo, name: str
+) -> None:
+    """Upper case is not lost, although Consul compares without it."""
+    upper = name.upper()
+    plugin.register(make_info(), CALL_S)
+    plugin.register(make_info(service_name=upper), CALL_S)
+    assert {name, upper} <= set(plugin.services(CALL_S))
