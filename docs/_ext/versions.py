@@ -1,0 +1,49 @@
+"""What works with what, read from the project files and from what the tests start."""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tests.servers.fetch import KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("core", "plugins/etcd", "plugins/zookeeper", "plugins/consul", "plugins/prometheus")
+_PYTHON = "Programming Language :: Python :: 3."
+
+Table: TypeAlias = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+def project(package: str) -> Mapping[str, Any]:
+    """Return the table ``project`` of a package's project file."""
+    text = (ROOT / package / "pyproject.toml").read_text(encoding="utf-8")
+    table: Mapping[str, Any] = tomllib.loads(text)["project"]
+    return table
+
+
+def packages() -> Table:
+    """Return each package with its version, its Pythons and what it needs."""
+    return ("package", "version", "CPython", "needs"), [_package_row(one) for one in PACKAGES]
+
+
+def _package_row(package: str) -> Sequence[str]:
+    table = project(package)
+    pythons = [one.removeprefix(_PYTHON) for one in table["classifiers"] if one.startswith(_PYTHON)]
+    needs = [f"`{one}`" for one in table["dependencies"]]
+    for extra, more in table.get("optional-dependencies", {}).items():
+        needs += [f"`{one}` (extra `{extra}`)" for one in more]
+    listed = ", ".join(f"3.{minor}" for minor in pythons)
+    return f"`{table['name']}`", table["version"], listed, ", ".join(needs)
+
+
+def servers() -> Table:
+    """Return the server software that the tests start, by the version that they are made with."""
+    rows = []
+    for name, kind in KINDS.items():
+        version = kind.packages[0].version.partition("-")[0].partition("+")[0]
+        oldest = ".".join(map(str, kind.oldest)) or "not looked for"
+        rows.append((f"`{name}`", version, oldest))
+    return ("server", "tested with", "oldest taken from PATH by the tests"), rows
+
+
+TABLES: Mapping[str, Callable[[], Table]] = {"packages": packages, "servers": servers}
