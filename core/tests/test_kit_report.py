@@ -47,6 +47,8 @@ def a_report() -> Report:
 def test_plugin_for_pytest_imports_nothing_unless_the_kit_is_used(tmp_path: Path) -> None:
     """A project that has enlist installed and tests something else pays for one small module."""
     (tmp_path / "test_else.py").write_text(IMPORTED)
+    # A project of its own, also where temporary folders lie inside of this repository.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_else.py"],
