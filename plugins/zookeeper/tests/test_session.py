@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from enlist.errors import TimedOutError, UnavailableError
+from enlist_zookeeper.deadline import Deadline
 from enlist_zookeeper.plugin import ZooKeeperRegistry
 from plugins.zookeeper.tests.making import (
     CALL_S,
@@ -75,6 +76,29 @@ def test_frozen_server_costs_no_more_than_the_timeout(
         with pytest.raises(expected):
             plugin.register(make_info(), 0.5)
         assert time.monotonic() - began < 0.5 + SLACK_S
+
+
+def test_many_requests_in_an_outage_cost_no_more_than_the_timeout(
+    make_plugin: MakePlugin, make_proxy: Callable[[str], Proxy], zookeeper_server: ZooKeeperServer
+) -> None:
+    """However many requests were about to be made when the line broke, the call ends in time."""
+    proxy = make_proxy(zookeeper_server.endpoint)
+    plugin = make_plugin(proxy.endpoint)
+    plugin.probe(CALL_S)
+    reader = plugin._client.reader(Deadline(1.0))
+    link = plugin._session._link
+    assert link is not None
+    proxy.refuse()
+    eventually(lambda: not link.kazoo.connected, why="the outage is noticed")
+
+    began = time.monotonic()
+    with pytest.raises(UnavailableError):
+        list(reader.nodes([f"/nowhere/{number}" for number in range(5_000)]))
+    assert time.monotonic() - began < 1.0 + SLACK_S
+
+    proxy.restore()
+    eventually(lambda: link.kazoo.connected, why="it is connected")
+    plugin.probe(CALL_S)
 
 
 @pytest.mark.parametrize("connected", [True, False])

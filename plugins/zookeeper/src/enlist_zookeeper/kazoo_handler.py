@@ -18,6 +18,7 @@ from kazoo.handlers.threading import SequentialThreadingHandler  # noqa: TID253 
 from kazoo.retry import KazooRetry  # noqa: TID253 - see above
 
 from enlist_zookeeper.attempts import Attempts
+from enlist_zookeeper.bell import Bell
 from enlist_zookeeper.dialling import Dialler
 
 __all__ = ["Handler", "retry_policy"]
@@ -53,6 +54,11 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     ) -> socket.socket:
         """Return a connected socket."""
         return self._dialler.dial(address, hostname)
+
+    def create_socket_pair(self) -> tuple[Bell, Bell]:
+        """Return what requests are announced by."""
+        bell = Bell()
+        return bell, bell
 
     def select(
         self,
