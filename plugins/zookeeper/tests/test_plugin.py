@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +19,8 @@ from plugins.zookeeper.tests.making import (
     path_of,
     session_of,
 )
+from tests.following import Follower
+from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import ZooKeeperServer
 from tests.waiting import eventually
 
@@ -113,16 +116,19 @@ def test_register_takes_over_without_a_moment_of_absence(
     Whoever had read the node before can then not remove it by the version that it had.
     """
     info = make_info()
+    other.probe(CALL_S)
+    assert not admin.has(path_of(info))
     plugin.register(info, CALL_S)
-    before = admin.get(path_of(info))[1]
-    versions = [before.version]
+    stats = [admin.get(path_of(info))[1]]
     for taker in (other, plugin, other):
         taker.register(info, CALL_S)
-        stat = admin.get(path_of(info))[1]
-        assert stat.ephemeralOwner == session_of(taker)[0]
-        versions.append(stat.version)
+        stats.append(admin.get(path_of(info))[1])
+        assert stats[-1].ephemeralOwner == session_of(taker)[0]
 
-    assert versions == [0, 1, 0, 1]
+    assert [stat.version for stat in stats] == [0, 1, 0, 1]
+    # The server numbers what it is asked to write: a create, which is refused, and a transaction.
+    first = stats[0].czxid
+    assert [stat.czxid - first for stat in stats] == [0, 2, 4, 6]
 
 
 def test_register_replaces_what_a_crash_left(
@@ -207,6 +213,36 @@ def test_keep_alive_tells_gone_from_superseded(
 
     gone = dict.fromkeys((*crowd[:10], few[0]), Why.GONE)
     assert whys(list(beat.lost)) == gone | dict.fromkeys((*crowd[10:20], few[1]), Why.SUPERSEDED)
+
+
+@pytest.fixture
+def slow_line(make_proxy: Callable[[str], Proxy], zookeeper_server: ZooKeeperServer) -> Proxy:
+    """A line on which hundreds of answers, one after another, take longer than a call may."""
+    proxy = make_proxy(zookeeper_server.endpoint)
+    proxy.delay(0.05)
+    return proxy
+
+
+def test_many_services_cost_few_round_trips(
+    make_plugin: MakePlugin, slow_line: Proxy, admin: Admin, make_info: MakeInfo, name: str
+) -> None:
+    """Hundreds of services with a record each are restored, looked at and listed in a few waits."""
+    plugin = make_plugin(slow_line.endpoint, prefix=f"{name}/in")
+    infos = [make_info(service_name=f"{name}-{number}") for number in range(300)]
+    paths = [f"/{name}/in{path_of(info)}" for info in infos]
+
+    assert plugin.restore(infos, CALL_S) == []
+    for path in paths[:200]:
+        admin.delete(path)
+    for path in paths[100:200]:
+        admin.put(path, b'{"Weight":1,"Tags":null}')
+    beat = plugin.keep_alive(infos, CALL_S)
+    admin.put(f"{paths[0].rpartition('/')[0]}/10.0.0.9:80", b"broken")
+    services = plugin.services(CALL_S)
+
+    gone = dict.fromkeys(infos[:100], Why.GONE)
+    assert whys(list(beat.lost)) == gone | dict.fromkeys(infos[100:200], Why.SUPERSEDED)
+    assert set(services) == {info.service_name for info in infos[100:]}
 
 
 @pytest.fixture
@@ -346,6 +382,27 @@ def test_services_are_folders_with_a_readable_record(
 
     assert found == [name]
     assert "zookeeper" not in plugin.services(CALL_S)
+
+
+def test_unix_addresses_are_carried_where_kitex_does_not_read(
+    make_plugin: MakePlugin, zookeeper_server: ZooKeeperServer, name: str
+) -> None:
+    """With kitex_compatible=false a socket's path is one node, and comes back as it was."""
+    plugin = make_plugin(zookeeper_server.endpoint, kitex_compatible=False)
+    info = Info(service_name=name, addr="unix:/run/a b/é.sock")
+    plugin.validate(info)
+    follower = Follower(plugin, name)
+    assert list(follower.next()) == []
+
+    plugin.register(info, CALL_S)
+    follower.until([info])
+
+    assert list(plugin.resolve(name, CALL_S)) == [info]
+    assert list(plugin.services(CALL_S)).count(name) == 1
+    assert plugin.keep_alive([info], CALL_S).lost == []
+    plugin.deregister(info, CALL_S)
+    follower.until([])
+    follower.end()
 
 
 ALLOWED = ["\u00a0", "\ud7ff", "\uf900", "\uffef", "%2F", "a b", "é", "e\u0301"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from enlist.errors import RegistryError, RejectedError, UnavailableError, UnsupportedError
@@ -90,17 +91,23 @@ class Client:
             RegistryError: the first that could not be made, after all have been tried; or nobody
                 answers.
         """
-        kazoo = self._session.connected(deadline).kazoo
-        asked = [(folder, kazoo.exists_async(folder)) for folder in folders]
+        link = self._session.connected(deadline)
         refused: list[RegistryError] = []
-        for folder, result in asked:
-            try:
-                if self.wait(result, deadline, f"looking for {folder}") is None:
+        missing = []
+        for folder, looked in [(folder, link.kazoo.exists_async(folder)) for folder in folders]:
+            with _collecting(refused):
+                if self.wait(looked, deadline, f"looking for {folder}") is None:
+                    missing.append(folder)
+        for folder in missing[:1]:  # and what they all lie in
+            with _collecting(refused):
+                self._make_folder(folder, deadline)
+        others = [(folder, link.create(folder, b"", ephemeral=False)) for folder in missing[1:]]
+        for folder, made in others:
+            with _collecting(refused), suppress(NodeExistsError):
+                try:
+                    self.wait(made, deadline, f"creating {folder}")
+                except NodeMissingError:
                     self._make_folder(folder, deadline)
-            except UnavailableError:
-                raise
-            except RegistryError as exc:
-                refused.append(exc)
         if refused:
             raise refused[0]
 
@@ -192,3 +199,14 @@ class Client:
                 missing.pop()
             else:
                 missing.pop()
+
+
+@contextmanager
+def _collecting(refused: list[RegistryError]) -> Iterator[None]:
+    """Go on after a refusal, which is about one node alone."""
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except RegistryError as exc:
+        refused.append(exc)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from enlist.errors import RegistryError, UnauthorisedError
 from enlist_zookeeper.failures import NodeMissingError
 from enlist_zookeeper.link import Link
 from enlist_zookeeper.records import is_address
@@ -82,13 +84,40 @@ class Reader:
         self._found(readable, self._root)
         return self._wait(looked, f"looking for {folder}") is None
 
+    def listings(self, folders: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+        """List many folders and yield each with the names in it, but for those not to be read.
+
+        There is nothing in a folder that is missing.
+        """
+        for folder, listed in self._asked(self._kazoo.get_children_async, folders):
+            try:
+                names: Sequence[str] = self._wait(listed, f"listing {folder}")
+            except NodeMissingError:
+                names = ()
+            except UnauthorisedError:
+                continue
+            yield folder, names
+
     def nodes(self, paths: Sequence[str]) -> Iterator[tuple[str, Found | None]]:
-        """Read nodes and yield each with its path, in their order; None for one that is missing."""
-        for start in range(0, len(paths), _AT_ONCE):
-            chunk = paths[start : start + _AT_ONCE]
-            results = [self._kazoo.get_async(path, watch=self._on_event) for path in chunk]
-            for path, result in zip(chunk, results, strict=True):
-                yield path, self._found(result, path)
+        """Read nodes and yield each with its path, in their order; None for one that is missing.
+
+        Raises:
+            RegistryError: the first error, where one cannot be read.
+        """
+        for path, found in self.outcomes(paths):
+            if isinstance(found, RegistryError):
+                raise found
+            yield path, found
+
+    def outcomes(self, paths: Sequence[str]) -> Iterator[tuple[str, Found | RegistryError | None]]:
+        """Read nodes as ``nodes`` does, and yield the error of one that cannot be read."""
+        get = partial(self._kazoo.get_async, watch=self._on_event)
+        for path, result in self._asked(get, paths):
+            try:
+                found: Found | RegistryError | None = self._found(result, path)
+            except RegistryError as exc:
+                found = exc
+            yield path, found
 
     def records(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
         """Read those nodes that are there; yield each with its path, and its data if it has any.
@@ -101,6 +130,13 @@ class Reader:
                 name = path.rpartition("/")[2]
                 is_folder = not found.data and not found.session and not is_address(name)
                 yield path, None if is_folder else found.data
+
+    @staticmethod
+    def _asked(ask: Callable[[str], Any], paths: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        """Ask about each path, about many before the first answer; yield kazoo's results."""
+        for start in range(0, len(paths), _AT_ONCE):
+            chunk = paths[start : start + _AT_ONCE]
+            yield from [(path, ask(path)) for path in chunk]
 
     def _found(self, result: Any, path: str) -> Found | None:  # noqa: ANN401 - kazoo has no types
         try:

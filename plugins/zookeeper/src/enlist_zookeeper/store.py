@@ -9,8 +9,8 @@ touches it, by the node's version (see ``Client.begin``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from enlist.errors import RegistryError, UnavailableError
@@ -23,13 +23,13 @@ from enlist_zookeeper.failures import NodeExistsError
 from enlist_zookeeper.records import owner_of
 
 if TYPE_CHECKING:
-    from enlist_zookeeper.reading import Found
+    from enlist_zookeeper.reading import Found, Reader
 
 __all__ = ["Store"]
 
 _logger = logging.getLogger(__name__)
 _FEW: Final = 8
-"""Up to so many nodes are read without a look at which of them are there."""
+"""Up to so many nodes of a folder are read without a look at which of them are there."""
 
 
 class Store:
@@ -55,12 +55,8 @@ class Store:
     def lost(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
         """Return those of these that do not hang on our session, and say why."""
         own = self._client.own_paths([item.path for item in items], deadline)
-        missing = sorted((item for item in items if item.path not in own), key=_folder)
-        return [
-            lost
-            for _, group in groupby(missing, _folder)
-            for lost in self._look(list(group), deadline)
-        ]
+        missing = [item for item in items if item.path not in own]
+        return self._look(missing, deadline) if missing else []
 
     def restore(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
         """Write each that is absent or ours; return those that are still not alive.
@@ -99,21 +95,20 @@ class Store:
         left += self._bulk.run(others, None, self._remove_ours, deadline)
         return [lost.info for lost in left]
 
-    def _look(self, items: Sequence[Item], deadline: Deadline) -> Iterator[Lost]:
-        """Say of items in one folder, which do not hang on our session, why that is so."""
+    def _look(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
+        """Say of items that do not hang on our session, why that is so."""
         try:
             reader = self._client.reader(deadline)
-            there = items
-            if len(items) > _FEW:
-                names = set(reader.children(_folder(items[0])))
-                there = [item for item in items if item.path.rpartition("/")[2] in names]
-            founds = dict(reader.nodes([item.path for item in there]))
-            foreign = {path for path, found in founds.items() if found and not self._is_ours(found)}
+            founds = dict(reader.outcomes(_perhaps_there(items, reader)))
         except RegistryError as exc:
-            yield from (Lost(item.info, Why.FAILED, exc) for item in items)
-        else:
-            for item in items:
-                yield Lost(item.info, Why.SUPERSEDED if item.path in foreign else Why.GONE)
+            return [Lost(item.info, Why.FAILED, exc) for item in items]
+        return [self._lost(item, founds.get(item.path)) for item in items]
+
+    def _lost(self, item: Item, found: Found | RegistryError | None) -> Lost:
+        if isinstance(found, RegistryError):
+            return Lost(item.info, Why.FAILED, found)
+        is_foreign = found is not None and not self._is_ours(found)
+        return Lost(item.info, Why.SUPERSEDED if is_foreign else Why.GONE)
 
     def _write_where_ours(self, item: Item, found: Found | None) -> Verdict:
         if found is not None and not self._is_ours(found):
@@ -131,6 +126,22 @@ class Store:
 
 def _write(item: Item, found: Found | None) -> Change:
     return Change(item.path, item.data, None if found is None else found.version)
+
+
+def _perhaps_there(items: Sequence[Item], reader: Reader) -> list[str]:
+    """Return the paths of those that are there, and of those where reading is as cheap as a look.
+
+    After a session has expired thousands may be gone from one folder.
+    """
+    folders = Counter(map(_folder, items))
+    crowded = [folder for folder, number in folders.items() if number > _FEW]
+    listed = {folder: set(names) for folder, names in reader.listings(crowded)}
+
+    def is_missing(item: Item) -> bool:
+        folder, _, name = item.path.rpartition("/")
+        return folder in listed and name not in listed[folder]
+
+    return [item.path for item in items if not is_missing(item)]
 
 
 def _folder(item: Item) -> str:
