@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,11 @@ def test_gives_the_time_until_all_are_there() -> None:
 
     assert 0 <= seconds_until(lambda: next(counts), 2) < 60.0
     assert next(counts) == 3
+
+
+def test_counts_from_an_earlier_moment_where_told() -> None:
+    """What went on before anybody looked counts too."""
+    assert seconds_until(lambda: 1, 1, since_s=time.monotonic() - 5.0) >= 5.0
 
 
 def test_shows_every_figure_of_the_core(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,9 +16,15 @@ PROMISED_INTERVALS: Final = 2.0
 GIVE_UP_S: Final = 120.0
 
 
-def seconds_until(count: Callable[[], int], wanted: int) -> float:
-    """Return the seconds until so many are there; two minutes where they are not by then."""
-    begin = time.monotonic()
+def seconds_until(count: Callable[[], int], wanted: int, *, since_s: float | None = None) -> float:
+    """Return the seconds until so many are there; two minutes where they are not by then.
+
+    Args:
+        count: returns how many there are.
+        wanted: how many there are to be.
+        since_s: the moment to count from, monotonic; now if None.
+    """
+    begin = time.monotonic() if since_s is None else since_s
     # Giving up is a figure like any other, beyond every limit.
     with contextlib.suppress(AssertionError):
         eventually(lambda: count() >= wanted, within_s=GIVE_UP_S, why=f"{wanted} are there")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -266,9 +267,11 @@ def back_after_expiry(bench: Bench, server: ZooKeeperServer) -> None:
             # Kept out until it is over: its client would take the connection of its session back.
             proxy.refuse()
             server.expire(*tap.sessions[-1])
+            expired_s = time.monotonic()
             eventually(partial(is_empty, raw), why="the session's nodes are gone")
             proxy.restore()
-            seconds.append(seconds_until(partial(children, raw), many))
+            back = partial(children, raw)
+            seconds.append(seconds_until(back, many, since_s=expired_s))
             add_exactness(bench, "session expiry", raw, holder)
     add_return(bench, f"{many} after session expiry", seconds)
 
