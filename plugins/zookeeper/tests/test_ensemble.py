@@ -1,6 +1,8 @@
 """Three ZooKeepers: members die, freeze and elect a leader, and registrations outlive it."""
 
 import datetime as dt
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +12,7 @@ from enlist.opening import open_registry
 from enlist.registry import Registry
 from enlist_zookeeper.plugin import ZooKeeperRegistry
 from plugins.zookeeper.tests.making import CALL_S, MakeInfo, MakePlugin
+from tests.following import Follower
 from tests.servers.cluster import Cluster
 from tests.servers.zookeeper import ZooKeeperServer
 from tests.waiting import eventually
@@ -40,6 +43,49 @@ def test_written_at_one_member_is_found_at_each(
         infos.append(make_info())
         writer.register(infos[-1], CALL_S)
         assert all(set(reader.resolve(name, CALL_S)) == set(infos) for reader in readers)
+
+
+def resolved(plugin: ZooKeeperRegistry, name: str) -> set[Info]:
+    return set(plugin.resolve(name, CALL_S))
+
+
+def first_of_a_watch(plugin: ZooKeeperRegistry, name: str) -> set[Info]:
+    follower = Follower(plugin, name)
+    try:
+        return set(follower.next())
+    finally:
+        follower.end()
+
+
+@pytest.mark.parametrize("look", [resolved, first_of_a_watch])
+def test_lagging_member_shows_no_older_list(
+    zookeeper_members: Ensemble,
+    make_plugin: MakePlugin,
+    make_info: MakeInfo,
+    name: str,
+    look: Callable[[ZooKeeperRegistry, str], set[Info]],
+) -> None:
+    """A member that was behind when it was asked catches up before it answers."""
+    leader = zookeeper_members.leader()
+    behind = next(member for member in zookeeper_members if member is not leader)
+    writer, reader = make_plugin(leader.endpoint), make_plugin(behind.endpoint)
+    infos: list[Info] = []
+    for _ in range(5):
+        reader.probe(CALL_S)
+        behind.freeze()
+        infos += [make_info() for _ in range(50)]
+        assert writer.restore(infos, CALL_S) == []
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(look, reader, name)
+            eventually(lambda: _is_asking(reader), why="the member was asked")
+            behind.thaw()
+            assert looking.result(20) == set(infos)
+
+
+def _is_asking(plugin: ZooKeeperRegistry) -> bool:
+    link = plugin._session._link
+    assert link is not None
+    return len(link.kazoo._pending) > 0
 
 
 @pytest.mark.parametrize("harm", ["kill", "freeze"])

@@ -276,9 +276,12 @@ plugin = ZooKeeperRegistry(ZooKeeperOptions(hosts=parse_hosts(sys.argv[1])), sec
 info = Info(service_name=sys.argv[2], addr="10.0.0.1:80")
 plugin.register(info, 5.0)
 session = plugin._session.current_id
+busy = plugin._session._link.kazoo.handler.callback_queue.mutex
+busy.acquire()  # as a thread of kazoo's may at any moment
 child = os.fork()
 if child == 0:
     sys.exit(0)
+busy.release()
 print(os.waitpid(child, 0)[1], plugin.keep_alive([info], 5.0).lost)
 assert plugin._session.current_id == session
 plugin.close(5.0)
@@ -288,7 +291,7 @@ plugin.close(5.0)
 def test_forked_child_ends_at_once_and_the_parent_goes_on(
     zookeeper_server: ZooKeeperServer, name: str
 ) -> None:
-    """A child that inherits the client and exits in the ordinary way waits for no thread of it."""
+    """A child that inherits the client and exits in the ordinary way waits for no lock of it."""
     command = [sys.executable, "-W", "ignore", "-c", FORKING_PROGRAM]
     ended = subprocess.run(
         [*command, zookeeper_server.endpoint, name],

@@ -41,7 +41,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     def start(self) -> None:
         """Start kazoo's threads for callbacks."""
         super().start()
-        # At the exit of a forked child it would wait for threads that are not there.
+        # A forked child would run it at its exit, and wait for a lock that a thread of its parent
+        # held when it was forked.
         atexit.unregister(self.stop)
 
     def sleep_func(self, seconds: float) -> None:
