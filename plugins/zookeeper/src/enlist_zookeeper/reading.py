@@ -52,12 +52,16 @@ class Reader:
         """
         self._kazoo = link.kazoo
         self._root = root or "/"
-        self._wait = wait
+        self._wait_for = wait
         self._on_event = on_event
+        self._syncing: tuple[str, Any] | None = None
 
     def sync(self, folder: str) -> None:
-        """Have the server catch up with what others have written."""
-        self._wait(self._kazoo.sync_async(folder), f"syncing {folder}")
+        """Have the server catch up with what others have written, before what is read from now on.
+
+        It is not waited for here: a server answers the requests of a session in their order.
+        """
+        self._syncing = folder, self._kazoo.sync_async(folder)
 
     def children(self, folder: str) -> list[str]:
         """Return the names of the nodes in a folder; none where there is no folder.
@@ -137,6 +141,13 @@ class Reader:
         for start in range(0, len(paths), _AT_ONCE):
             chunk = paths[start : start + _AT_ONCE]
             yield from [(path, ask(path)) for path in chunk]
+
+    def _wait(self, result: Any, what: str) -> Any:  # noqa: ANN401 - kazoo has no types
+        """Wait for an answer, and first for that to a sync, without which it may be too old."""
+        if self._syncing is not None:
+            (folder, synced), self._syncing = self._syncing, None
+            self._wait_for(synced, f"syncing {folder}")
+        return self._wait_for(result, what)
 
     def _found(self, result: Any, path: str) -> Found | None:  # noqa: ANN401 - kazoo has no types
         try:
