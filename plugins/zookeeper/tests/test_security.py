@@ -11,9 +11,17 @@ from enlist.backend_options import Secret
 from enlist.errors import RejectedError, UnauthorisedError, UnavailableError, UnsupportedError
 from enlist.hookspecs import Why
 from enlist_zookeeper.plugin import ZooKeeperRegistry
-from plugins.zookeeper.tests.making import CALL_S, Admin, MakeInfo, MakePlugin, path_of
+from plugins.zookeeper.tests.making import (
+    CALL_S,
+    Admin,
+    MakeInfo,
+    MakePlugin,
+    path_of,
+    session_of,
+)
 from tests.following import Follower
 from tests.servers.certificates import Certificates
+from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import ZooKeeperServer
 from tests.waiting import eventually
 
@@ -129,6 +137,43 @@ def test_password_file_that_is_missing_is_named(as_user: AsUser, tmp_path: Path)
     file.write_text("right")
 
     eventually(lambda: _probes(plugin), why="the file is read")
+
+
+def test_password_file_that_is_away_costs_no_session(
+    make_plugin: MakePlugin,
+    make_proxy: Callable[[str], Proxy],
+    zookeeper_server: ZooKeeperServer,
+    make_info: MakeInfo,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A reconnect that finds no secret is tried again, and the session and its records live on."""
+    file = tmp_path / "password"
+    file.write_text("right")
+    proxy = make_proxy(zookeeper_server.endpoint)
+    plugin, info = make_plugin(proxy.endpoint, username="bob", password_file=file), make_info()
+    plugin.register(info, CALL_S)
+    session = session_of(plugin)
+    file.unlink()
+    proxy.cut()
+    eventually(lambda: _is_refused(plugin), why="it cannot connect")
+    file.write_text("right")
+
+    eventually(lambda: _probes(plugin), why="the file is read")
+
+    assert session_of(plugin) == session
+    assert plugin.keep_alive([info], CALL_S).lost == []
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def _is_refused(plugin: ZooKeeperRegistry) -> bool:
+    try:
+        plugin.probe(CALL_S)
+    except UnauthorisedError:
+        return True
+    except UnavailableError:  # the connection breaks under the request
+        return False
+    return False
 
 
 def _probes(plugin: ZooKeeperRegistry) -> bool:
