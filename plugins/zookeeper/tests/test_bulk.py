@@ -35,13 +35,7 @@ def test_two_who_register_at_once_leave_one_record(
     for _ in range(30):
         info = make_info()
         start = threading.Barrier(2)
-
-        def register(
-            one: ZooKeeperRegistry, info: Info = info, start: threading.Barrier = start
-        ) -> None:
-            start.wait(10)
-            one.register(info, CALL_S)
-
+        register = partial(_register, info=info, start=start)
         with ThreadPoolExecutor(2) as pool:
             assert list(pool.map(register, (plugin, other))) == [None, None]
         owners = {session_of(one)[0] for one in (plugin, other)}

@@ -1,6 +1,7 @@
 """The session: how it begins, how it is lost, and that nothing of it is left."""
 
 import datetime as dt
+import re
 import socket
 import subprocess
 import sys
@@ -44,13 +45,15 @@ def test_nothing_connects_before_the_first_call(
     assert (proxy.accepted, threading.active_count()) == (0, threads)
 
 
-def test_refused_connection_is_unavailable_at_once(make_plugin: MakePlugin) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_refused_connection_is_unavailable_at_once(make_plugin: MakePlugin, host: str) -> None:
     """Where nobody listens the error comes long before the time is up, and says who refused."""
     port = claim_port()
+    endpoint = f"{host}:{port.number}"
     try:
         began = time.monotonic()
-        with pytest.raises(UnavailableError, match=rf"127\.0\.0\.1:{port.number} was not reached"):
-            make_plugin(f"127.0.0.1:{port.number}").probe(10.0)
+        with pytest.raises(UnavailableError, match=re.escape(f"{endpoint} was not reached")):
+            make_plugin(endpoint).probe(10.0)
     finally:
         port.release()
 

@@ -16,7 +16,7 @@ from kazoo.protocol.connection import ConnectionHandler  # noqa: TID253 - see ab
 from kazoo.protocol.serialization import Connect  # noqa: TID253 - see above
 from kazoo.security import ACL, Id, make_digest_acl_credential  # noqa: TID253 - see above
 
-from enlist.backend_options import hosts_text, read_secret
+from enlist.backend_options import HostPort, hosts_text, read_secret
 from enlist.errors import UnsupportedError
 from enlist_zookeeper.access import parse_acl
 from enlist_zookeeper.attempts import Attempts
@@ -55,7 +55,7 @@ class Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
                 self._read_credentials()
             return super()._connect(host, hostip, port)
         except (ConnectionDropped, AuthFailedError, self.handler.timeout_exception) as exc:
-            self._attempts.failed(exc, f"{host}:{port}")
+            self._attempts.failed(exc, str(HostPort(host, port)))
             raise
 
     def _read_credentials(self) -> None:
