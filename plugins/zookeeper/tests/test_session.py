@@ -155,6 +155,16 @@ def test_close_is_bounded_while_a_connection_hangs(
     assert threading.active_count() == threads
 
 
+def test_host_that_swallows_packets_gives_the_next_one_its_turn(
+    make_plugin: MakePlugin, full_listener: str, zookeeper_server: ZooKeeperServer
+) -> None:
+    """Whichever member is tried first, a call is answered by the one that listens."""
+    hosts = f"{full_listener},{zookeeper_server.endpoint}"
+    for _ in range(6):  # kazoo tries them in any order
+        plugin = make_plugin(hosts, ttl=dt.timedelta(seconds=3))
+        plugin.probe(CALL_S)
+
+
 def test_silent_server_is_tried_anew_with_growing_patience(make_plugin: MakePlugin) -> None:
     """A connection that is never answered is given up long before the session would end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
