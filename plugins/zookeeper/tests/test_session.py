@@ -60,6 +60,20 @@ def test_refused_connection_is_unavailable_at_once(make_plugin: MakePlugin, host
     assert time.monotonic() - began < 5.0
 
 
+def test_ipv6_member_is_reached(make_plugin: MakePlugin) -> None:
+    """A bracketed host is connected to as what it is."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        listener.settimeout(10)
+        plugin = make_plugin(f"[::1]:{listener.getsockname()[1]}")
+        with pytest.raises(UnavailableError):
+            plugin.probe(0.1)
+
+        connection, _ = listener.accept()
+
+        with connection:
+            assert connection.recv(4) == b"\0\0\0\x2d"  # the length of ZooKeeper's greeting
+
+
 def test_host_without_an_address_is_unavailable_in_time(make_plugin: MakePlugin) -> None:
     """A name that is not resolved costs no more than the timeout."""
     with pytest.raises(UnavailableError, match=r"no-such-host\.invalid"):
