@@ -14,7 +14,7 @@ from enlist.testing.error_rules import ErrorRules
 from plugins.zookeeper.tests.making import Admin, client_id, expire, path_of
 from tests.servers.zookeeper import ZooKeeperServer
 
-TTL = dt.timedelta(seconds=7)  # half of it is how long a restart of the server may take
+TTL = dt.timedelta(seconds=10)  # half of it is how long a restart of the server may take
 LIMITS = Limits(unix_addresses=False, service_name="[^\ud800-\uf8ff\ufff0-\U0010ffff]*")
 
 
