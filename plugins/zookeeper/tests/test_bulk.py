@@ -1,7 +1,7 @@
 """Many records at a time while others write too, or the line breaks in the middle."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -10,6 +10,8 @@ import pytest
 from enlist.errors import UnavailableError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Info
+from enlist_zookeeper.client import Change
+from enlist_zookeeper.deadline import Deadline
 from enlist_zookeeper.plugin import ZooKeeperRegistry
 from plugins.zookeeper.tests.making import CALL_S, Admin, MakeInfo, MakePlugin, path_of, session_of
 from tests.servers.proxy import Proxy
@@ -45,6 +47,61 @@ def test_two_who_register_at_once_leave_one_record(
 def _register(plugin: ZooKeeperRegistry, info: Info, start: threading.Barrier) -> None:
     start.wait(10)
     plugin.register(info, CALL_S)
+
+
+Act = Callable[[ZooKeeperRegistry, Info], object]
+
+
+def restored(plugin: ZooKeeperRegistry, info: Info) -> None:
+    assert [one.why for one in plugin.restore([info], CALL_S)] == [Why.SUPERSEDED]
+
+
+def deregistered(plugin: ZooKeeperRegistry, info: Info) -> None:
+    plugin.deregister(info, CALL_S)
+
+
+def withdrawn(plugin: ZooKeeperRegistry, info: Info) -> None:
+    assert list(plugin.withdraw([info], CALL_S)) == []
+
+
+@pytest.fixture
+def overtaken(
+    plugin: ZooKeeperRegistry, other: ZooKeeperRegistry, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[Info]]:
+    """Have the other one register each of these just before the plugin replaces or removes it."""
+    infos: list[Info] = []
+    begin = plugin._client.begin
+
+    def late(changes: Iterable[Change], deadline: Deadline) -> object:
+        changes = list(changes)
+        if infos and changes[0].version is not None:
+            other.register(infos.pop(), CALL_S)
+        return begin(changes, deadline)
+
+    monkeypatch.setattr(plugin._client, "begin", late)
+    yield infos
+    assert infos == []
+
+
+@pytest.mark.parametrize("act", [restored, deregistered, withdrawn])
+@pytest.mark.parametrize("takers", ["ours", "theirs ours", "ours theirs ours"])
+def test_record_taken_over_before_the_last_step_stays(
+    plugin: ZooKeeperRegistry,
+    other: ZooKeeperRegistry,
+    overtaken: list[Info],
+    make_info: MakeInfo,
+    act: Act,
+    takers: str,
+) -> None:
+    """What was ours when we looked, and another's when we write or remove, is not touched."""
+    info = make_info()
+    for taker in takers.split():
+        {"ours": plugin, "theirs": other}[taker].register(info, CALL_S)
+    overtaken.append(info)
+
+    act(plugin, info)
+
+    assert other.keep_alive([info], CALL_S).lost == []
 
 
 def test_restore_and_removal_by_hand_at_once_lose_nothing(

@@ -40,17 +40,22 @@ class Store:
         self._client = client
         self._owner = owner
         self._bulk = Bulk(client)
+        # Nodes of ours that replaced others, so that they may have any version.
+        self._replacing: set[str] = set()
 
     def put(self, item: Item, deadline: Deadline) -> None:
         """Write one record, whatever stands there."""
         try:
             self._client.create(item.path, item.data, deadline)
         except NodeExistsError:
-            self._bulk.settle(item, _write, deadline)
+            self._bulk.settle(item, self._write, deadline)
+        else:
+            self._replacing.discard(item.path)
 
     def remove(self, item: Item, deadline: Deadline) -> None:
         """Remove one record if it is ours."""
         self._bulk.settle(item, self._remove_ours, deadline)
+        self._replacing.discard(item.path)
 
     def lost(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
         """Return those of these that do not hang on our session, and say why."""
@@ -84,14 +89,15 @@ class Store:
             RegistryError: nothing was removed, because of this.
         """
         own = self._client.own_paths([item.path for item in items], deadline)
-        mine = [item for item in items if item.path in own]
-        others = [item for item in items if item.path not in own]
+        new = own - self._replacing
 
         def remove(item: Item) -> Change:
-            # Ours have this version unless we took them over from somebody.
+            # Whoever took it over from us has left it with another version than a new one has.
             return Change(item.path, None, 0)
 
-        left = self._bulk.run(mine, remove, self._remove_ours, deadline)
+        made = [item for item in items if item.path in new]
+        others = [item for item in items if item.path not in new]
+        left = self._bulk.run(made, remove, self._remove_ours, deadline)
         left += self._bulk.run(others, None, self._remove_ours, deadline)
         return [lost.info for lost in left]
 
@@ -113,7 +119,13 @@ class Store:
     def _write_where_ours(self, item: Item, found: Found | None) -> Verdict:
         if found is not None and not self._is_ours(found):
             return Lost(item.info, Why.SUPERSEDED)
-        return _write(item, found)
+        return self._write(item, found)
+
+    def _write(self, item: Item, found: Found | None) -> Change:
+        if found is None:
+            return Change(item.path, item.data)
+        self._replacing.add(item.path)
+        return Change(item.path, item.data, found.version)
 
     def _remove_ours(self, item: Item, found: Found | None) -> Verdict:
         if found is None or not self._is_ours(found):
@@ -122,10 +134,6 @@ class Store:
 
     def _is_ours(self, found: Found) -> bool:
         return self._client.is_own(found.session) or owner_of(found.data) == self._owner
-
-
-def _write(item: Item, found: Found | None) -> Change:
-    return Change(item.path, item.data, None if found is None else found.version)
 
 
 def _perhaps_there(items: Sequence[Item], reader: Reader) -> list[str]:
