@@ -369,10 +369,12 @@ def test_resolve_passes_over_folders_and_warns_of_malformed_records(
 def test_services_are_folders_with_a_readable_record(
     plugin: ZooKeeperRegistry, admin: Admin, make_info: MakeInfo, name: str
 ) -> None:
-    """Empty folders, other programs' nodes and ZooKeeper's own are none."""
+    """Empty folders, other programs' nodes and ZooKeeper's own are none; one record is enough."""
     from kazoo.security import make_digest_acl
 
     plugin.register(make_info(), CALL_S)
+    for number in range(1, 20):
+        admin.put(f"/{name}/10.0.9.{number}:80", b"broken")
     admin.put(f"/{name}-empty", b"", ephemeral=False)
     admin.put(f"/{name}-broken/10.0.0.1:80", b"broken")
     admin.put(f"/{name}-other/leader", b"{}", ephemeral=False)

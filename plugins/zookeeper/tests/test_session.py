@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -136,6 +137,22 @@ def test_close_is_bounded_on_a_frozen_server(
 
     assert time.monotonic() - began < 0.4 + SLACK_S
     assert threading.active_count() == threads
+
+
+def test_close_ends_the_wait_of_another_thread(
+    make_plugin: MakePlugin, zookeeper_server: ZooKeeperServer
+) -> None:
+    """A call that waits for a connection fails at once, long before the threads have ended."""
+    zookeeper_server.freeze()
+    plugin = make_plugin(zookeeper_server.endpoint, ttl=dt.timedelta(minutes=10))
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(plugin.probe, 20.0)
+        eventually(lambda: plugin._session._link is not None, why="it connects")
+
+        closing = pool.submit(plugin.close, 4.0)
+
+        assert isinstance(waiting.exception(SLACK_S), UnavailableError)
+        assert not closing.done()
 
 
 @pytest.fixture
