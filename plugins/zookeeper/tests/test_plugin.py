@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from enlist.errors import RejectedError, UnavailableError
+from enlist.errors import RejectedError, TimedOutError, UnavailableError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Info
+from enlist_zookeeper.deadline import Deadline
 from enlist_zookeeper.link import _GetEphemerals
 from enlist_zookeeper.plugin import ZooKeeperRegistry
 from plugins.zookeeper.tests.making import (
@@ -243,6 +244,30 @@ def test_many_services_cost_few_round_trips(
     gone = dict.fromkeys(infos[:100], Why.GONE)
     assert whys(list(beat.lost)) == gone | dict.fromkeys(infos[100:200], Why.SUPERSEDED)
     assert set(services) == {info.service_name for info in infos[100:]}
+
+
+def test_keep_alive_tells_what_it_learnt_before_nobody_answered(
+    plugin: ZooKeeperRegistry, make_info: MakeInfo, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known to be gone is told as that, and of the others nothing more is asked."""
+    infos = [make_info(service_name=f"{name}-{number}") for number in range(30)]
+    monkeypatch.setattr("enlist_zookeeper.reading._AT_ONCE", 10)
+    wait, asked = plugin._client.wait, []
+
+    def wait_until_tired(result: object, deadline: Deadline, what: str) -> object:
+        if what.startswith("reading"):
+            asked.append(what)
+        if len(asked) > 15:
+            raise TimedOutError("made up")
+        return wait(result, deadline, what)
+
+    monkeypatch.setattr(plugin._client, "wait", wait_until_tired)
+
+    beat = plugin.keep_alive(infos, CALL_S)
+
+    gone, failed = dict.fromkeys(infos[:15], Why.GONE), dict.fromkeys(infos[15:], Why.FAILED)
+    assert whys(list(beat.lost)) == gone | failed
+    assert len(asked) == 16
 
 
 @pytest.fixture

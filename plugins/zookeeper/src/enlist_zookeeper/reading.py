@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from enlist.errors import RegistryError, UnauthorisedError
+from enlist.errors import RegistryError, UnauthorisedError, UnavailableError
 from enlist_zookeeper.failures import NodeMissingError
 from enlist_zookeeper.link import Link
 from enlist_zookeeper.records import is_address
@@ -114,11 +114,17 @@ class Reader:
             yield path, found
 
     def outcomes(self, paths: Sequence[str]) -> Iterator[tuple[str, Found | RegistryError | None]]:
-        """Read nodes as ``nodes`` does, and yield the error of one that cannot be read."""
+        """Read nodes as ``nodes`` does, and yield the error of one that cannot be read.
+
+        Raises:
+            UnavailableError: nobody answers, about this one and those that follow.
+        """
         get = partial(self._kazoo.get_async, watch=self._on_event)
         for path, result in self._asked(get, paths):
             try:
                 found: Found | RegistryError | None = self._found(result, path)
+            except UnavailableError:
+                raise
             except RegistryError as exc:
                 found = exc
             yield path, found

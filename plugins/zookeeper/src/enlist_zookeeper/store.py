@@ -103,12 +103,16 @@ class Store:
 
     def _look(self, items: Sequence[Item], deadline: Deadline) -> list[Lost]:
         """Say of items that do not hang on our session, why that is so."""
+        founds: dict[str, Found | RegistryError | None] = {}
+        unknown: RegistryError | None = None
         try:
             reader = self._client.reader(deadline)
-            founds = dict(reader.outcomes(_perhaps_there(items, reader)))
+            founds.update(dict.fromkeys(_surely_missing(items, reader)))
+            paths = [item.path for item in items if item.path not in founds]
+            founds.update(reader.outcomes(paths))  # as far as it comes
         except RegistryError as exc:
-            return [Lost(item.info, Why.FAILED, exc) for item in items]
-        return [self._lost(item, founds.get(item.path)) for item in items]
+            unknown = exc
+        return [self._lost(item, founds.get(item.path, unknown)) for item in items]
 
     def _lost(self, item: Item, found: Found | RegistryError | None) -> Lost:
         if isinstance(found, RegistryError):
@@ -136,8 +140,8 @@ class Store:
         return self._client.is_own(found.session) or owner_of(found.data) == self._owner
 
 
-def _perhaps_there(items: Sequence[Item], reader: Reader) -> list[str]:
-    """Return the paths of those that are there, and of those where reading is as cheap as a look.
+def _surely_missing(items: Sequence[Item], reader: Reader) -> list[str]:
+    """Return the paths of those that are not listed in their folders, where a list pays.
 
     After a session has expired thousands may be gone from one folder.
     """
@@ -149,7 +153,7 @@ def _perhaps_there(items: Sequence[Item], reader: Reader) -> list[str]:
         folder, _, name = item.path.rpartition("/")
         return folder in listed and name not in listed[folder]
 
-    return [item.path for item in items if not is_missing(item)]
+    return [item.path for item in items if is_missing(item)]
 
 
 def _folder(item: Item) -> str:
