@@ -1,11 +1,12 @@
 """SASL, on a real ZooKeeper that knows a user by it."""
 
+import importlib.util
 from collections.abc import Iterator
 
 import pytest
 
 from enlist.backend_options import Secret
-from enlist.errors import UnauthorisedError
+from enlist.errors import UnauthorisedError, UnsupportedError
 from plugins.zookeeper.tests.making import CALL_S, Admin, MakeInfo, MakePlugin, path_of
 from tests.servers.fixtures import ServerPool
 from tests.servers.zookeeper import ZooKeeperServer
@@ -54,6 +55,31 @@ def test_sasl_user_owns_what_he_registers(
     with Admin(sasl_server.endpoint, sasl_options=sasl) as bob:
         ((perms, (scheme, who)),), _ = bob.kazoo.get_acls(path_of(info))
     assert (perms, scheme, who) == (31, "sasl", "bob")
+
+
+def test_gssapi_without_its_library_is_unsupported(
+    make_plugin: MakePlugin, sasl_server: SaslServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pure-sasl alone is not enough for it, and the error says what to install."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "kerberos" else find_spec(name)
+    )
+
+    with pytest.raises(UnsupportedError, match=r"enlist-zookeeper\[gssapi\]"):
+        make_plugin(sasl_server.endpoint, auth="sasl-gssapi").probe(CALL_S)
+
+
+def test_gssapi_that_cannot_begin_is_unauthorised(
+    make_plugin: MakePlugin, sasl_server: SaslServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever Kerberos lacks, it is told as that and not as a lost connection, each time."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    plugin = make_plugin(sasl_server.endpoint, auth="sasl-gssapi")
+
+    for _ in range(3):
+        with pytest.raises(UnauthorisedError, match="Kerberos"):
+            plugin.probe(CALL_S)
 
 
 def test_sasl_with_a_wrong_password_is_unauthorised_each_time(

@@ -24,6 +24,7 @@ __all__ = [
     "RaceError",
     "connect_failure",
     "failure_of",
+    "sasl_failure",
 ]
 
 
@@ -44,6 +45,7 @@ class NodeChangedError(RaceError):
 
 
 _ACL_STEP: Final = "Check username, password and the node's access control list."
+_USER_STEP: Final = "Check username and password, or the Kerberos ticket."
 _AGAIN: Final = "The connection or the session was lost."
 
 _MEANINGS: Final[dict[str, tuple[type[RegistryError], str]]] = {
@@ -61,7 +63,7 @@ _MEANINGS: Final[dict[str, tuple[type[RegistryError], str]]] = {
     "ThrottledOpError": (UnavailableError, "It has too much to do."),
     "NotReadOnlyCallError": (UnavailableError, "It serves reads only, having no quorum."),
     "NoAuthError": (UnauthorisedError, _ACL_STEP),
-    "AuthFailedError": (UnauthorisedError, "Check username and the password."),
+    "AuthFailedError": (UnauthorisedError, _USER_STEP),
     "SessionClosedRequireSaslError": (UnauthorisedError, "It demands SASL: see the option auth."),
     "InvalidACLError": (RejectedError, "Check the option acl; 'auth::' needs credentials."),
     "NoChildrenForEphemeralsError": (RejectedError, "A record stands where a folder is needed."),
@@ -110,6 +112,13 @@ def connect_failure(exc: BaseException, host: str) -> RegistryError:
     if isinstance(told, OSError) or type(told).__name__ in _SILENCES:
         return UnavailableError(f"ZooKeeper at {host} {_silence(told)}.")
     return failure_of(told, f"connecting to {host}")
+
+
+def sasl_failure(exc: Exception, host: str) -> RegistryError:
+    """Return what it means that SASL's library failed, for whatever reason of its own."""
+    return UnauthorisedError(
+        f"ZooKeeper at {host}: SASL: {type(exc).__name__}: {exc}. {_USER_STEP}"
+    )
 
 
 def _silence(exc: BaseException) -> str:

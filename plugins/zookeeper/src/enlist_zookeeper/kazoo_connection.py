@@ -20,6 +20,7 @@ from enlist.backend_options import HostPort, hosts_text, read_secret
 from enlist.errors import UnsupportedError
 from enlist_zookeeper.access import parse_acl
 from enlist_zookeeper.attempts import Attempts
+from enlist_zookeeper.failures import sasl_failure
 from enlist_zookeeper.options import ZooKeeperOptions
 
 __all__ = ["Connection"]
@@ -57,6 +58,15 @@ class Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
         except (ConnectionDropped, AuthFailedError, self.handler.timeout_exception) as exc:
             self._attempts.failed(exc, str(HostPort(host, port)))
             raise
+
+    def _authenticate_with_sasl(self, host: str, timeout: float) -> None:
+        try:
+            super()._authenticate_with_sasl(host, timeout)
+        except (ConnectionDropped, AuthFailedError, self.handler.timeout_exception):
+            raise
+        except Exception as exc:  # noqa: BLE001 - its libraries raise whatever they like
+            # Any other error would end kazoo's thread, and look like a lost connection.
+            raise AuthFailedError from sasl_failure(exc, host)
 
     def _read_credentials(self) -> None:
         options = self._options
@@ -104,10 +114,15 @@ def _acl(options: ZooKeeperOptions, password: str) -> list[Any]:
 
 def _sasl(options: ZooKeeperOptions, password: str) -> dict[str, str]:
     """Return what kazoo passes to pure-sasl."""
-    if importlib.util.find_spec("puresasl") is None:
-        raise UnsupportedError(
-            "ZooKeeper: auth with SASL needs pure-sasl: pip install 'enlist-zookeeper[sasl]'."
-        )
+    _demand("puresasl", "sasl", options.auth)
     if options.auth == "sasl-gssapi":
+        _demand("kerberos", "gssapi", options.auth)
         return {"mechanism": "GSSAPI"}
     return {"mechanism": "DIGEST-MD5", "username": options.username, "password": password}
+
+
+def _demand(library: str, extra: str, auth: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise UnsupportedError(
+            f"ZooKeeper: auth={auth} needs a library: pip install 'enlist-zookeeper[{extra}]'."
+        )

@@ -31,7 +31,7 @@ class ZooKeeperOptions:
         ttl: the session timeout, 1 s to a day: how long records outlive a process that died. The
             server brings it between its own limits, by default 2 and 20 of its ticks.
         auth: how to show who we are: "digest" is ZooKeeper's own way; "sasl-digest-md5" and
-            "sasl-gssapi" need the extra ``enlist-zookeeper[sasl]``.
+            "sasl-gssapi" need the extras ``enlist-zookeeper[sasl]`` and ``[gssapi]``.
         username: the user; empty for nobody in particular.
         password: of that user.
         password_file: a file that holds the password; read at each connect.
