@@ -99,6 +99,8 @@ def test_finds_fields_as_go_does() -> None:
     assert member(record, "Weight", int, 10) == 2
     assert member(record, "tags", dict, None) is None
     assert member(record, "network", str, "tcp") == "tcp"
+    assert member({"addreß": "b"}, "address", str, "") == ""
+    assert member({"WEIGHT": 3, "taġs": 4, "TAG\u017f": 5}, "tags", int, 0) == 5
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,8 @@ _D = TypeVar("_D")
 def member(record: Mapping[str, Any], name: str, kind: type[_T], default: _D) -> _T | _D:
     """Return a field as Go's decoder finds it: names without regard to case, the last one wins.
 
+    Go compares letter by letter, so that no name of another length is the same.
+
     Args:
         record: a JSON object.
         name: the field's name.
@@ -216,7 +218,7 @@ def member(record: Mapping[str, Any], name: str, kind: type[_T], default: _D) ->
     folded = name.casefold()
     found: Any = None
     for key, value in record.items():
-        if key.casefold() == folded and value is not None:
+        if len(key) == len(name) and value is not None and key.casefold() == folded:
             found = value
     return _typed(name, found, kind, default)
 
