@@ -103,10 +103,10 @@ def test_key_of_an_info_is_one_segment_below_its_service(info: Info) -> None:
                 weight=0,
                 start_time=START,
                 warm_up=dt.timedelta(seconds=30),
-                tags={"zone": "<ß>", "a": ""},
+                tags={"zone": "<ß&\u2028>", "a": ""},
             ),
             "kitex/registry-etcd/grüße/[2001:db8::1]:443".encode(),
-            '{"network":"tcp","address":"[2001:db8::1]:443","weight":0,"tags":{"a":"","zone":"<ß>"},'
+            '{"network":"tcp","address":"[2001:db8::1]:443","weight":0,"tags":{"a":"","zone":"\\u003cß\\u0026\\u2028\\u003e"},'
             '"enlist":{"v":1,"owner":"0123456789abcdef0123456789abcdef","codec":"thrift",'
             '"start_ms":1700000000005,"warm_up_ms":30000}}'.encode(),
         ),
@@ -147,11 +147,22 @@ def kitex(**changes: object) -> bytes:
         (kitex(tags={"a": "b"}), 10, {"a": "b"}),
         (kitex(tags={"a": None}), 10, {"a": ""}),
         (kitex(further={"x": 1}), 10, {}),
+        (kitex(addreß="10.0.0.2:80"), 10, {}),
         (b'{"address":"10.0.0.1:8888"}', 10, {}),
         (b'{"NETWORK":"tcp","Address":"10.0.0.1:8888","wEight":7,"TAGS":{"a":"b"}}', 7, {"a": "b"}),
         (b' {"weight":3,"address":"10.0.0.1:8888","Weight":4}\n', 4, {}),
     ],
-    ids=["plain", "weight 0", "tags", "null tag", "unknown", "missing", "case", "twice"],
+    ids=[
+        "plain",
+        "weight 0",
+        "tags",
+        "null tag",
+        "unknown",
+        "not the same letters",
+        "missing",
+        "case",
+        "twice",
+    ],
 )
 def test_decode_reads_what_go_reads(value: bytes, weight: int, tags: dict[str, str]) -> None:
     """Kitex's own records are understood as a Go reader understands them, and have no owner."""
@@ -197,6 +208,32 @@ def test_decode_refuses_a_key_that_is_no_address(segment: str) -> None:
         decode("echo", segment, kitex())
 
 
+@given(
+    st.text(max_size=30),
+    st.binary(max_size=60)
+    | st.dictionaries(
+        st.sampled_from(["network", "Address", "weight", "tags", "enlist", "other"]),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text()
+            | st.sampled_from(["tcp", "unix", "10.0.0.1:8888", "/run/a"]),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+            max_leaves=5,
+        ),
+    ).map(lambda fields: json.dumps(fields).encode()),
+)
+def test_decode_of_anything_is_a_record_or_malformed(segment: str, value: bytes) -> None:
+    """Whatever others write, nothing but MalformedRecordError leaves decode."""
+    try:
+        record = decode("echo", segment, value)
+    except MalformedRecordError:
+        return
+    assert decode("echo", segment, encode(record.info, OWNER)).info == record.info
+
+
 def test_decode_takes_any_spelling_of_the_same_address() -> None:
     """An address in a key that is only spelled otherwise does not disagree."""
     record = decode("echo", "[0:0::1]:80", kitex(address="[::1]:80"))
@@ -209,10 +246,12 @@ def test_decode_takes_any_spelling_of_the_same_address() -> None:
         b"kitex/registry-etcd/echo",
         b"kitex/registry-etcd/echo/x/10.0.0.1:80",
         b"kitex/registry-etcd/echo/10.0.0.1:80/",
+        b"kitex/registry-etcd//10.0.0.1:80",
+        b"kitex/registry-etcd/\xff/10.0.0.1:80",
     ],
 )
 def test_split_leaves_other_peoples_keys_alone(key: bytes) -> None:
-    """A key with fewer or more segments is somebody else's (V6)."""
+    """A key with fewer or more segments, or no name of a service, is somebody else's (V6)."""
     assert KEYS.split(key) is None
 
 

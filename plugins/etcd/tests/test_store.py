@@ -8,9 +8,14 @@ import pytest
 from enlist.errors import UnavailableError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Info
+from enlist_etcd.deadline import Deadline
+from enlist_etcd.messages import PUT
 from enlist_etcd.plugin import EtcdRegistry
 from plugins.etcd.tests.making import CALL_S, PREFIX, MakeInfo, MakePlugin, key_of
+from tests.bench.raw_etcd import calls_so_far
 from tests.servers.etcd import EtcdServer
+
+KITEX = '{"address":"10.0.0.1:80"}'
 
 
 @pytest.fixture
@@ -87,6 +92,34 @@ def test_keep_alive_tells_gone_superseded_and_alive_apart(
         str(kitex.addr): Why.SUPERSEDED,
         str(copied.addr): Why.GONE,
     }
+
+
+def test_keep_alive_is_two_calls_however_many_records_there_are(
+    ours: EtcdRegistry, etcd_server: EtcdServer, make_info: MakeInfo
+) -> None:
+    """The renewal and the list of the lease's keys, by etcd's own count, and nothing else."""
+    infos = [make_info() for _ in range(1_000)]
+    ours.restore(infos, 20.0)
+    before = calls_so_far(etcd_server.port)
+    assert ours.keep_alive(infos, CALL_S).lost == []
+    taken = calls_so_far(etcd_server.port) - before
+    assert taken == {"LeaseKeepAlive": 1, "LeaseTimeToLive": 1}
+
+
+def test_keep_alive_takes_an_answer_above_grpcs_usual_limit(
+    ours: EtcdRegistry, make_info: MakeInfo
+) -> None:
+    """Tens of thousands of long keys are more than the 4 MiB that gRPC takes by default."""
+    info = make_info()
+    ours.register(info, CALL_S)
+    parts = ours._open()
+    lease = parts.lease.id_if_granted()
+    assert lease is not None
+    for number in range(5):
+        key = f"{PREFIX}/{number}".encode().ljust(1_000_000, b"k")
+        parts.client.call(PUT, parts.operations.plain_put(key, b"", lease), Deadline(20.0))
+    assert ours.keep_alive([info], 20.0).lost == []
+    parts.lease.revoke(Deadline(20.0))
 
 
 def test_keep_alive_after_the_lease_ended_reports_all_gone(
@@ -217,11 +250,16 @@ def test_withdraw_of_some_leaves_the_others(ours: EtcdRegistry, make_info: MakeI
 def test_services_have_a_readable_record(
     ours: EtcdRegistry, etcd_server: EtcdServer, make_info: MakeInfo, name: str
 ) -> None:
-    """Names with nothing but broken records, and nested names of others, are not listed."""
+    """Names with nothing but broken records, nested ones, and what is no name are not listed."""
     ours.register(make_info(), CALL_S)
     etcd_server.put(f"{PREFIX}/{name}-broken/10.0.0.1:80", "{}")
-    etcd_server.put(f"{PREFIX}/{name}-nested/x/10.0.0.1:80", '{"address":"10.0.0.1:80"}')
-    assert [found for found in ours.services(CALL_S) if found.startswith(name)] == [name]
+    etcd_server.put(f"{PREFIX}/{name}-nested/x/10.0.0.1:80", KITEX)
+    etcd_server.put(f"{PREFIX}//10.0.0.1:80", KITEX)
+    key = base64.b64encode(f"{PREFIX}/{name}".encode() + b"\xff/10.0.0.1:80").decode()
+    etcd_server.call("kv/put", {"key": key, "value": base64.b64encode(KITEX.encode()).decode()})
+    names = ours.services(CALL_S)
+    assert [found for found in names if found.startswith(name)] == [name]
+    assert "" not in names
 
 
 def test_close_removes_what_is_left_of_ours(

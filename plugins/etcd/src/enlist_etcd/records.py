@@ -12,7 +12,7 @@ Pure functions, without I/O.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from enlist.address import Address
@@ -30,8 +30,10 @@ from enlist.records import (
 
 __all__ = ["Keys", "decode", "encode", "key_text", "owner_of"]
 
-_Network = Literal["tcp", "unix"]
+_NETWORKS: Final = frozenset({"tcp", "unix"})
 _UNIX: Final = "unix:"
+# Go writes these so, wherever they stand in a text; nowhere else in JSON do they occur.
+_ESCAPED_BY_GO: Final = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 
 class Keys:
@@ -58,12 +60,16 @@ class Keys:
         """Return the service name and the address's segment of a key below the prefix.
 
         Returns:
-            None for a key with fewer or more segments, which is somebody else's.
+            None for a key with fewer or more segments, or a name that no service can have:
+            it is somebody else's.
         """
         name, slash, segment = key.removeprefix(self.root).partition(b"/")
-        if not slash or b"/" in segment:
+        if not name or not slash or b"/" in segment:
             return None
-        return key_text(name), key_text(segment)
+        try:
+            return name.decode(), key_text(segment)
+        except UnicodeDecodeError:
+            return None
 
 
 def encode(info: Info, owner: str) -> bytes:
@@ -82,7 +88,7 @@ def encode(info: Info, owner: str) -> bytes:
         "tags": tags,
         MEMBER: Extra.of(info, owner).to_json(),
     }
-    return compact_json(value).encode()
+    return compact_json(value).translate(_ESCAPED_BY_GO).encode()
 
 
 def decode(service_name: str, segment: str, value: bytes) -> Record:
@@ -126,7 +132,7 @@ def _dialled(addr: Address) -> str:
 def _address(fields: dict[str, Any]) -> Address:
     network = member(fields, "network", str, "tcp") or "tcp"
     text = member(fields, "address", str, "")
-    if network not in get_args(_Network):
+    if network not in _NETWORKS:
         raise MalformedRecordError(f"its network {network!r} is neither 'tcp' nor 'unix'")
     return _parsed(f"{_UNIX}{text}" if network == "unix" else text, network)
 
