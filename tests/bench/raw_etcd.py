@@ -32,6 +32,7 @@ class RawEtcd:
     def __init__(self, endpoint: str) -> None:
         import grpc
 
+        self._endpoint = endpoint
         self._channel = grpc.insecure_channel(endpoint)
         self._classes = load_messages()
         self._operations = Operations(self._classes)
@@ -70,7 +71,8 @@ class RawEtcd:
     def watch(self, service_name: str, note: Callable[[object], object]) -> Callable[[], None]:
         """Have a stream of its own call back for each answer with events; return what ends it.
 
-        When this returns the watch is in place.
+        Its channel is its own as well: who watches is not who writes, and over one connection
+        the answer to the put would bring the event along. When this returns the watch is in place.
         """
         import grpc
 
@@ -79,7 +81,9 @@ class RawEtcd:
         folder = self._keys.folder(service_name)
         create = self._classes["WatchCreateRequest"](key=folder, range_end=folder_end(folder))
         requests.put(self._classes["WatchRequest"](create_request=create))
-        stream: Any = self._channel.stream_stream(
+        # Channels to one address share a connection unless they are told not to.
+        channel = grpc.insecure_channel(self._endpoint, [("grpc.use_local_subchannel_pool", 1)])
+        stream: Any = channel.stream_stream(
             WATCH.path,
             request_serializer=self._classes[WATCH.request].SerializeToString,
             response_deserializer=self._classes[WATCH.response].FromString,
@@ -104,6 +108,7 @@ class RawEtcd:
             requests.put(None)
             stream.cancel()
             thread.join()
+            channel.close()
 
         return end
 
