@@ -8,7 +8,7 @@ import pytest
 from enlist.backend_options import Secret
 from enlist.errors import UnauthorisedError, UnavailableError
 from enlist_etcd.client import Client
-from enlist_etcd.connection import Connection
+from enlist_etcd.connection import Connection, OnStop
 from enlist_etcd.deadline import Deadline
 from enlist_etcd.plugin import EtcdRegistry
 from plugins.etcd.tests.making import CALL_S, MakeInfo, MakePlugin
@@ -16,6 +16,7 @@ from tests.following import Follower
 from tests.servers.certificates import Certificates
 from tests.servers.etcd import EtcdServer
 from tests.servers.fixtures import ETCD_AUTH
+from tests.waiting import eventually
 
 SECRET = ETCD_AUTH.users["service"].password
 
@@ -237,6 +238,95 @@ def test_user_of_an_etcd_without_authentication_is_let_in(
     make_plugin(etcd_server.endpoint, **as_user("service")).probe(CALL_S)
 
 
+def test_reader_sees_everything_and_changes_nothing(
+    make_plugin: MakePlugin,
+    plugin: EtcdRegistry,
+    etcd_auth_server: EtcdServer,
+    make_info: MakeInfo,
+    name: str,
+) -> None:
+    """READ is enough for whoever only resolves."""
+    reader = make_plugin(etcd_auth_server.endpoint, **as_user("reader"))
+    info = make_info()
+    plugin.register(info, CALL_S)
+    reader.probe(CALL_S)
+    assert reader.resolve(name, CALL_S) == [info]
+    assert name in reader.services(CALL_S)
+    follower = Follower(reader, name)
+    assert follower.next() == [info]
+    follower.end()
+    with pytest.raises(UnauthorisedError, match="READWRITE"):
+        reader.register(info, CALL_S)
+    with pytest.raises(UnauthorisedError, match="READWRITE"):
+        reader.restore([info], CALL_S)
+
+
+def test_writer_registers_and_leaves_by_closing_alone(
+    make_plugin: MakePlugin,
+    plugin: EtcdRegistry,
+    etcd_auth_server: EtcdServer,
+    make_info: MakeInfo,
+    name: str,
+) -> None:
+    """Who may not read cannot compare the owner, and so remove no single record."""
+    writer = make_plugin(etcd_auth_server.endpoint, **as_user("writer"))
+    info = make_info()
+    writer.register(info, CALL_S)
+    with pytest.raises(UnauthorisedError, match="READWRITE"):
+        writer.deregister(info, CALL_S)
+    assert plugin.resolve(name, CALL_S) == [info]
+    writer.close(CALL_S)
+    assert plugin.resolve(name, CALL_S) == []
+
+
+def test_watch_that_its_user_may_not_have_is_unauthorised(
+    make_plugin: MakePlugin, etcd_auth_server: EtcdServer
+) -> None:
+    """Etcd refuses a watch without saying which; it is not left waiting in silence."""
+    plugin = make_plugin(etcd_auth_server.endpoint, prefix="elsewhere", **as_user("elsewhere"))
+    parts = plugin._open()
+    token = parts.client.token(Deadline(CALL_S))
+    with (
+        parts.watches.following(b"kitex/", 0, token) as watch,
+        pytest.raises(UnauthorisedError, match="READWRITE"),
+    ):
+        next(iter(watch))
+
+
+def test_watch_with_a_token_that_has_ended_raises_and_the_next_one_logs_in(
+    plugin: EtcdRegistry, make_info: MakeInfo, name: str
+) -> None:
+    """Between its list and its watch a token may end; etcd then refuses by an answer alone."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    tokens = plugin._open().client._tokens
+    tokens._current = "ended.1"
+    with (
+        plugin._open().watches.following(b"kitex/", 0, "ended.1") as watch,
+        pytest.raises(UnavailableError, match="token has ended") as caught,
+    ):
+        next(iter(watch))
+    assert not isinstance(caught.value, UnauthorisedError)
+    assert tokens._current is None
+    follower = Follower(plugin, name)
+    assert follower.next() == [info]
+    follower.end()
+
+
+def test_watch_that_waits_for_a_login_ends_soon_after_stop(
+    make_plugin: MakePlugin, etcd_auth_server: EtcdServer, name: str
+) -> None:
+    """The one that logs in at a frozen etcd, and the one that waits for that login."""
+    plugin = make_plugin(etcd_auth_server.endpoint, **as_user("service"))
+    etcd_auth_server.freeze()
+    followers = [Follower(plugin, name) for _ in range(2)]
+    for follower in followers:
+        eventually(lambda: follower.stop._callbacks, why="it waits")  # noqa: B023 - asked at once
+    for follower in followers:
+        assert follower.end() < 1.2  # 0.2, and what a busy machine may add
+        assert follower.error is None
+
+
 def test_login_of_many_threads_is_one(
     plugin: EtcdRegistry, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,9 +334,11 @@ def test_login_of_many_threads_is_one(
     logins: list[Connection] = []
     log_in = Client._log_in
 
-    def counted(client: Client, connection: Connection, deadline: Deadline) -> str:
+    def counted(
+        client: Client, connection: Connection, deadline: Deadline, on_stop: OnStop | None
+    ) -> str:
         logins.append(connection)
-        return log_in(client, connection, deadline)
+        return log_in(client, connection, deadline, on_stop)
 
     monkeypatch.setattr(Client, "_log_in", counted)
     followers = [Follower(plugin, f"{name}-{number}") for number in range(60)]

@@ -1,5 +1,6 @@
 """Watches on a real etcd: many on one stream, and each ends when it has to."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -8,9 +9,9 @@ import pytest
 
 from enlist.errors import UnavailableError
 from enlist.stopping import StopToken
-from enlist_etcd.deadline import Deadline
 from enlist_etcd.plugin import EtcdRegistry
-from plugins.etcd.tests.making import CALL_S, MakeInfo, MakePlugin
+from enlist_etcd.watches import Watch
+from plugins.etcd.tests.making import CALL_S, PREFIX, MakeInfo, MakePlugin
 from tests.following import Follower
 from tests.servers.etcd import EtcdServer
 from tests.servers.proxy import Proxy
@@ -18,6 +19,7 @@ from tests.waiting import eventually
 
 STOP_S = 0.2
 STREAM_THREAD = "enlist-etcd-watch"
+ALL = f"{PREFIX}/".encode()
 
 
 def stream_threads() -> int:
@@ -157,9 +159,8 @@ def test_watch_from_a_compacted_revision_raises(
         plugin.register(make_info(weight=weight), CALL_S)
     revision = int(etcd_server.call("kv/range", {"key": "YQ=="})["header"]["revision"])
     etcd_server.call("kv/compaction", {"revision": str(revision), "physical": True})
-    watches, deadline = plugin._open().watches, Deadline(CALL_S)
     with (
-        watches.following(b"kitex/registry-etcd/", revision - 2, deadline) as watch,
+        plugin._open().watches.following(ALL, revision - 2, token="") as watch,
         pytest.raises(UnavailableError, match="compacted"),
     ):
         next(iter(watch))
@@ -183,12 +184,42 @@ def test_watch_lives_through_a_compaction(
 
 def test_watch_from_a_revision_that_etcd_does_not_have_yet_raises(plugin: EtcdRegistry) -> None:
     """An etcd that lost its data between list and watch would keep silent for ever."""
-    watches, deadline = plugin._open().watches, Deadline(CALL_S)
     with (
-        watches.following(b"kitex/registry-etcd/", 10**12, deadline) as watch,
+        plugin._open().watches.following(ALL, 10**12, token="") as watch,
         pytest.raises(UnavailableError, match="lost its data"),
     ):
         next(iter(watch))
+
+
+def test_watch_keeps_no_second_copy_of_its_first_list(
+    plugin: EtcdRegistry, name: str, make_info: MakeInfo
+) -> None:
+    """What ends the first call lives as long as the watch, and etcd's answer does not."""
+    plugin.restore([make_info() for _ in range(10)], CALL_S)
+    stop = StopToken()
+    lists = plugin.watch(name, stop)
+    assert len(next(lists)) == 10
+    gc.collect()
+    answers = plugin._open().client.classes["RangeResponse"]
+    assert not [one for one in gc.get_objects() if isinstance(one, answers) and len(one.kvs) == 10]
+    stop.set()
+    assert list(lists) == []
+
+
+def test_watch_is_not_woken_by_progress(plugin: EtcdRegistry) -> None:
+    """An answer that only says how far etcd is changes nothing, and the next change comes."""
+    response = plugin._open().client.classes["WatchResponse"]
+    progress, change = response(watch_id=7), response(watch_id=7)
+    progress.header.revision = 9
+    change.events.add().kv.key = b"k"
+    watch = Watch(7, revision=1)
+    for answer in (progress, change, progress):
+        watch.deliver(answer)
+    changes = iter(watch)
+    assert next(changes) == {b"k": b""}
+    watch.deliver(progress)
+    watch.stop()
+    assert list(changes) == []
 
 
 def test_watch_over_a_half_open_connection_ends_once_another_one_answers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from enlist.backend_options import HostPort, read_secret
@@ -71,12 +71,15 @@ class Client:
         failure = _telling(failures)
         raise failure.error from failure
 
-    def stream(self, requests: Iterator[Message], token: str) -> tuple[Connection, Stream]:
+    def stream(
+        self, requests: Iterator[Message], token: str, take: Callable[[Message], object]
+    ) -> tuple[Connection, Stream]:
         """Open a stream for watches at the member that answered last; this waits for nothing.
 
         Args:
             requests: what to send; gRPC iterates over it in a thread of its own.
             token: what :meth:`token` gave.
+            take: makes what the stream yields of each answer, in a thread of gRPC.
 
         Returns:
             The connection, to ``forget`` the stream and to ``leave`` when it has ended, and
@@ -87,22 +90,26 @@ class Client:
         """
         connection = self._connections.enter(self._connections.order()[0])
         try:
-            return connection, connection.stream(requests, token)
+            return connection, connection.stream(requests, token, take)
         except BaseException:
             connection.leave()
             raise
 
-    def token(self, deadline: Deadline) -> str:
+    def token(self, deadline: Deadline, on_stop: OnStop | None = None) -> str:
         """Return the token that a call would use now; empty where there is none."""
         if not self._options.username:
             return ""
         connection = self._connections.enter(self._connections.order()[0])
         try:
-            return self._token(connection, deadline)
+            return self._token(connection, deadline, on_stop)
         except CallFailedError as exc:
             raise exc.error from exc
         finally:
             connection.leave()
+
+    def discard(self, token: str) -> None:
+        """Hear that a token is no longer valid; the next call logs in."""
+        self._tokens.discard(token)
 
     def close(self) -> None:
         """End all calls and connections at once; a second call does no harm."""
@@ -165,32 +172,34 @@ class Client:
         """Call with the token; once more with a new one where it is no longer valid."""
         if not self._options.username:
             return connection.call(method, request, deadline.left_s(), "", on_stop)
-        token = self._token(connection, deadline)
+        token = self._token(connection, deadline, on_stop)
         call = partial(connection.call, method, request, on_stop=on_stop)
         try:
             return call(deadline.left_s(), token)
         except CallFailedError as exc:
             if exc.kind is not Kind.STALE_TOKEN:
                 raise
-        self._tokens.discard(token)
-        return call(timeout_s=deadline.left_s(), token=self._token(connection, deadline))
+        self.discard(token)
+        token = self._token(connection, deadline, on_stop)
+        return call(deadline.left_s(), token)
 
-    def _token(self, connection: Connection, deadline: Deadline) -> str:
+    def _token(self, connection: Connection, deadline: Deadline, on_stop: OnStop | None) -> str:
+        log_in = partial(self._log_in, connection, deadline, on_stop)
         try:
-            return self._tokens.get(partial(self._log_in, connection, deadline), deadline)
+            return self._tokens.get(log_in, deadline, on_stop)
         except CallFailedError:
             raise
         except RegistryError as exc:
             raise CallFailedError(_kind_of(exc), exc) from exc
 
-    def _log_in(self, connection: Connection, deadline: Deadline) -> str:
+    def _log_in(self, connection: Connection, deadline: Deadline, on_stop: OnStop | None) -> str:
         """Return a new token; an empty one from an etcd without authentication."""
         password = read_secret(self._options.password, self._options.password_file)
         request = self.classes[AUTHENTICATE.request](
             name=self._options.username, password=password.reveal()
         )
         try:
-            answer = connection.call(AUTHENTICATE, request, deadline.left_s(), token="")
+            answer = connection.call(AUTHENTICATE, request, deadline.left_s(), "", on_stop)
         except CallFailedError as exc:
             if _NO_AUTHENTICATION in str(exc.error):
                 return ""

@@ -47,6 +47,7 @@ class Connection:
         self._retired = False
         self._streams: list[Stream] = []
         self._answered_at = 0.0
+        self._silent_at = 0.0
         self._silences = 0
 
     def enter(self) -> bool:
@@ -133,13 +134,22 @@ class Connection:
         self.answered()
         return answer
 
-    def stream(self, requests: Iterator[Message], token: str) -> Stream:
-        """Open the stream of watches; it ends when the connection is retired."""
+    def stream(
+        self, requests: Iterator[Message], token: str, take: Callable[[Message], object]
+    ) -> Stream:
+        """Open the stream of watches; it ends when the connection is retired.
+
+        Args:
+            requests: what to send.
+            token: of the user; empty where there is none.
+            take: makes what the stream yields of each answer, and never None; called in gRPC's
+                thread as soon as the answer is there, before whoever iterates is woken.
+        """
         request, response = self._classes[WATCH.request], self._classes[WATCH.response]
         opened = self._channel.stream_stream(
             WATCH.path,
             request_serializer=request.SerializeToString,
-            response_deserializer=response.FromString,
+            response_deserializer=lambda data: take(response.FromString(data)),
         )(requests, metadata=_metadata(token))
         with self._lock:
             self._streams.append(opened)
@@ -168,8 +178,10 @@ class Connection:
         failure = failure_of(exc, self.endpoint)
         if failure.is_answer:
             self.answered()
-        elif failure.kind is Kind.TIMED_OUT and self._answered_at < began:
+        elif failure.kind is Kind.TIMED_OUT and began > max(self._answered_at, self._silent_at):
+            # Calls that were on their way at the same time heard one and the same silence.
             self._silences += 1
+            self._silent_at = time.monotonic()
         return failure
 
 
@@ -183,12 +195,21 @@ def _stoppable(
     import grpc
 
     future = stub.future(request, timeout=timeout_s, metadata=metadata)
-    on_stop(future.cancel)
+    under_way = [future]
+
+    def cancel() -> None:
+        for call in under_way:
+            call.cancel()
+
+    on_stop(cancel)
     try:
         return future.result()
     except grpc.FutureCancelledError as exc:
         error = UnavailableError("etcd: the call was stopped.")
-        raise CallFailedError(Kind.FINAL, error) from exc
+        raise CallFailedError(Kind.STOPPED, error) from exc
+    finally:
+        # The callback lives as long as the watch, and must not keep the answer alive with it.
+        under_way.clear()
 
 
 def _metadata(token: str) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,14 @@ from enlist.errors import (
     UnavailableError,
 )
 
-__all__ = ["CallFailedError", "Kind", "LeaseExistsError", "LeaseNotFoundError", "failure_of"]
+__all__ = [
+    "CallFailedError",
+    "Kind",
+    "LeaseExistsError",
+    "LeaseNotFoundError",
+    "failure_of",
+    "refusal_of",
+]
 
 
 class Kind(enum.Enum):
@@ -28,6 +35,8 @@ class Kind(enum.Enum):
     """This member cannot serve now; another one may."""
     STALE_TOKEN = "stale token"  # noqa: S105 - the name of a kind
     """The token is not, or no longer, valid: log in and call again."""
+    STOPPED = "stopped"
+    """Whoever called does not want the answer any more."""
     FINAL = "final"
     """Any member would answer so."""
 
@@ -133,10 +142,8 @@ def failure_of(exc: _RpcError, endpoint: object) -> CallFailedError:
     """
     status = getattr(exc.code(), "name", "UNKNOWN")
     details = exc.details() or "no details"
-    for words, kind, error_type, step in _SAID:
-        if words in details:
-            error = error_type(_message(endpoint, details, step))
-            return CallFailedError(kind, error, is_answer=True)
+    if refusal := refusal_of(details, endpoint):
+        return refusal
     for words, step in _HANDSHAKE.items():
         if words in details:
             # Another member may have another certificate.
@@ -145,8 +152,8 @@ def failure_of(exc: _RpcError, endpoint: object) -> CallFailedError:
             )
     if status == "CANCELLED":  # by us: gRPC's own words would not say why
         step = "It kept silent, or another member answered in its place, or all was closed."
-        error = UnavailableError(_message(endpoint, "the connection was given up", step))
-        return CallFailedError(Kind.BROKEN, error)
+        words = _message(endpoint, "the connection was given up", step)
+        return CallFailedError(Kind.BROKEN, UnavailableError(words))
     kind, error_type = _BY_STATUS.get(status, (Kind.FINAL, RejectedError))
     if kind is Kind.BROKEN and any(words in details for words in _CONNECT_TIMED_OUT):
         # A sign of overload, as a call is that was not answered; the core waits longer then.
@@ -156,6 +163,15 @@ def failure_of(exc: _RpcError, endpoint: object) -> CallFailedError:
         kind = Kind.ELSEWHERE
     error = error_type(_message(endpoint, f"{status}, {details}", ""))
     return CallFailedError(kind, error, is_answer)
+
+
+def refusal_of(details: str, endpoint: object) -> CallFailedError | None:
+    """Return what it means that etcd said this; None if these are not words of its own."""
+    for words, kind, error_type, step in _SAID:
+        if words in details:
+            error = error_type(_message(endpoint, details, step))
+            return CallFailedError(kind, error, is_answer=True)
+    return None
 
 
 def _message(endpoint: object, details: str, step: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +16,7 @@ from enlist_etcd.messages import KEEP_ALIVE, LEASE_GRANT, LEASE_KEYS, LEASE_REVO
 
 __all__ = ["Lease"]
 
-_HIGHEST_ID: Final = 2**63 - 1
+_ID_BITS: Final = 63
 _logger = logging.getLogger(__name__)
 
 
@@ -139,4 +139,6 @@ class Lease:
 
 
 def _new_id() -> int:
-    return secrets.randbelow(_HIGHEST_ID) + 1
+    # What the module secrets stands on; importing that would cost more than any module here.
+    drawn = int.from_bytes(os.urandom(8), "big") % 2**_ID_BITS
+    return drawn or _new_id()  # 0 would have etcd choose one

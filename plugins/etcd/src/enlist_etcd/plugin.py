@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from enlist.errors import RegistryError, UnavailableError
@@ -36,15 +35,16 @@ LIST_TIMEOUT_S: Final = 10.0
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class _Opened:
     """What works for a plugin object once it is in use."""
 
-    client: Client
-    operations: Operations
-    lease: Lease
-    store: Store
-    watches: Watches
+    def __init__(self, options: EtcdOptions, owner: str, ttl_s: int) -> None:
+        """Load gRPC's messages; nothing is connected yet."""
+        self.client = Client(options)
+        self.operations = Operations(self.client.classes)
+        self.lease = Lease(self.client, ttl_s)
+        self.store = Store(self.client, self.lease, owner, options.max_txn_ops)
+        self.watches = Watches(self.client)
 
 
 class EtcdRegistry:
@@ -128,22 +128,24 @@ class EtcdRegistry:
         """Yield the list of one revision, then what the watch from the next one makes of it."""
         folder = self._keys.folder(service_name)
         deadline = Deadline(LIST_TIMEOUT_S)
+        parts = self._open()
         try:
             answer = self._list(folder, deadline, stop.on_stop)
+            token = parts.client.token(deadline, stop.on_stop)
         except RegistryError:
             if stop.is_set():
                 return
             raise
         listing = Listing(self._keys, service_name)
-        watches = self._open().watches
-        with watches.following(folder, answer.header.revision, deadline) as watch:
+        with parts.watches.following(folder, answer.header.revision, token) as watch:
             stop.on_stop(watch.stop)
-            yield listing.fill(answer.kvs)
+            infos = listing.fill(answer.kvs)
             del answer  # a list of thousands is not to be kept twice
+            yield infos
             for changes in watch:
-                infos = listing.change(changes)
-                if infos is not None:
-                    yield infos
+                changed = listing.change(changes)
+                if changed is not None:
+                    yield changed
 
     @hookimpl
     def services(self, timeout_s: float) -> Sequence[str]:
@@ -189,12 +191,7 @@ class EtcdRegistry:
             if self._closed:
                 raise UnavailableError("etcd: the registry was closed.")
             if self._parts is None:
-                client = Client(self._options)
-                lease = Lease(client, self._ttl_s)
-                store = Store(client, lease, self._owner, self._options.max_txn_ops)
-                self._parts = _Opened(
-                    client, Operations(client.classes), lease, store, Watches(client)
-                )
+                self._parts = _Opened(self._options, self._owner, self._ttl_s)
             return self._parts
 
     def _item(self, info: Info) -> Item:

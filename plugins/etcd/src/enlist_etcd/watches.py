@@ -16,14 +16,14 @@ from typing import Final
 
 from enlist.errors import RegistryError, UnavailableError
 from enlist_etcd.client import Client
-from enlist_etcd.deadline import Deadline
-from enlist_etcd.failures import failure_of
+from enlist_etcd.failures import CallFailedError, Kind, failure_of, refusal_of
 from enlist_etcd.messages import Message
 from enlist_etcd.operations import folder_end
 
 __all__ = ["Changes", "Watch", "Watches"]
 
 _DELETED: Final = 1
+_NO_WATCH: Final = -1
 _JOIN_S: Final = 2.0
 
 Changes = dict[bytes, bytes | None]
@@ -77,10 +77,8 @@ class Watch:
                 yield changes
 
     def _check(self, response: Message) -> None:
-        if response.canceled:
-            reason = response.cancel_reason or "no reason given"
-            if response.compact_revision:
-                reason = f"its start was compacted away at revision {response.compact_revision}"
+        if response.compact_revision:
+            reason = f"its start was compacted away at revision {response.compact_revision}"
             raise UnavailableError(f"etcd ended a watch: {reason}.")
         # An etcd that lost its data counts from 1 again, and would keep silent for very long.
         if response.created and response.header.revision < self._revision:
@@ -99,13 +97,13 @@ class Watches:
         self._streams: set[_Shared] = set()
 
     @contextmanager
-    def following(self, folder: bytes, revision: int, deadline: Deadline) -> Iterator[Watch]:
+    def following(self, folder: bytes, revision: int, token: str) -> Iterator[Watch]:
         """Follow the keys that begin with ``folder``, from the revision after the given one.
 
         Args:
             folder: ends in a slash.
             revision: of the list that the changes are changes to.
-            deadline: by when to have logged in, if that is necessary.
+            token: of the user, empty where there is none.
         """
         watch = Watch(next(self._numbers), revision)
         create = self._client.classes["WatchCreateRequest"](
@@ -115,7 +113,7 @@ class Watches:
             watch_id=watch.number,
         )
         request = self._client.classes["WatchRequest"](create_request=create)
-        stream = self._add(watch, request, self._client.token(deadline))
+        stream = self._add(watch, request, token)
         try:
             yield watch
         finally:
@@ -157,11 +155,12 @@ class _Shared:
     def __init__(self, client: Client, token: str) -> None:
         """Open the stream, which waits for nothing, and begin to read."""
         self.token = token
+        self._client = client
         self._requests: SimpleQueue[Message | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._watches: dict[int, Watch] = {}
         self._ended = False
-        self._connection, self._stream = client.stream(self._to_send(), token)
+        self._connection, self._stream = client.stream(self._to_send(), token, self._take)
         self._thread = threading.Thread(target=self._read, name="enlist-etcd-watch", daemon=True)
         self._thread.start()
 
@@ -205,7 +204,7 @@ class _Shared:
         try:
             error = self._dispatch()
         finally:
-            self._requests.put(None)
+            self.end()
             with self._lock:
                 self._ended = True
                 watches, self._watches = self._watches, {}
@@ -220,14 +219,41 @@ class _Shared:
         import grpc
 
         try:
-            for response in self._stream:
-                self._connection.answered()
-                with self._lock:
-                    watch = self._watches.get(response.watch_id)
-                if watch is not None:
-                    watch.deliver(response)
+            for taken in self._stream:
+                if isinstance(taken, RegistryError):
+                    return taken
         except grpc.RpcError as exc:
-            return failure_of(exc, self._connection.endpoint).error
+            return self._told(failure_of(exc, self._connection.endpoint))
         return UnavailableError(
             f"etcd at {self._connection.endpoint}: ended its stream of watches."
         )
+
+    def _take(self, response: Message) -> Message | RegistryError:
+        """Deliver an answer, in a thread of gRPC; return it, or the error that ends the stream."""
+        self._connection.answered()
+        mail = self._mail(response)
+        if response.watch_id == _NO_WATCH and isinstance(mail, RegistryError):
+            # Whoever was refused is not told, so nobody on this stream is safe.
+            return mail
+        with self._lock:
+            watch = self._watches.get(response.watch_id)
+        if watch is not None:
+            watch.deliver(mail)
+        return response
+
+    def _mail(self, response: Message) -> Message | RegistryError:
+        """Return what a watch is to hear: the answer, or the error if it refuses the watch."""
+        if not response.canceled or response.compact_revision:
+            return response
+        endpoint, reason = self._connection.endpoint, response.cancel_reason or "no reason given"
+        refusal = refusal_of(reason, endpoint)
+        if refusal is None:
+            return UnavailableError(f"etcd at {endpoint}: ended a watch: {reason}.")
+        return self._told(refusal)
+
+    def _told(self, failure: CallFailedError) -> RegistryError:
+        """Return the error of a failure; a token that is no longer valid is no user's mistake."""
+        if failure.kind is not Kind.STALE_TOKEN:
+            return failure.error
+        self._client.discard(self.token)
+        return UnavailableError(f"{failure.error} The token has ended; there will be another.")
