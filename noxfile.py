@@ -82,7 +82,16 @@ nox.needs_version = ">=2025.10.16"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "docs", "build", "example", "tests", "minimums"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "docs",
+    "build",
+    "example",
+    "tests",
+    "minimums",
+    "beside",
+]
 
 
 def project(package: str = ".") -> dict[str, Any]:
@@ -255,6 +264,13 @@ def minimums(session: nox.Session) -> None:
     constraints.write_text("\n".join(floors(requirements, own=own)) + "\n")
     install_packages(session, *test_group(), "--constraint", str(constraints))
     session.run("python", "-m", "pytest", *IN_FOUR, *(session.posargs or short_tests()))
+
+
+@nox.session
+def beside(session: nox.Session) -> None:
+    """Use the etcd plugin in one process with other etcd libraries."""
+    install_packages(session, *test_group(), "aetcd>=1.0", "etcd3aio>=0.3")
+    session.run("python", "-m", "pytest", "plugins/etcd/tests/beside_others.py", *session.posargs)
 
 
 @nox.session

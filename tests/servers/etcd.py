@@ -47,7 +47,8 @@ class EtcdServer(Member):
 
     Args:
         name: Of the member.
-        tls: Demand TLS with a client certificate; plain where None.
+        tls: Demand TLS; plain where None.
+        mutual: Demand a client certificate where TLS is demanded.
         auth: Demand a user and password; open to all where None.
     """
 
@@ -58,10 +59,12 @@ class EtcdServer(Member):
         name: str = "etcd",
         *,
         tls: Tls | None = None,
+        mutual: bool = True,
         auth: Auth | None = None,
     ) -> None:
         super().__init__(name)
         self.tls: Final = tls
+        self.mutual: Final = mutual
         self.auth: Final = auth
         self.port: Final = self.claim()
         self.peer_port: Final = self.claim()
@@ -111,8 +114,8 @@ class EtcdServer(Member):
         return [
             f"--cert-file={self.tls.server.certificate}",
             f"--key-file={self.tls.server.key}",
-            f"--trusted-ca-file={self.tls.ca}",
-            "--client-cert-auth",
+            # Given an authority for clients, etcd demands a certificate of every one.
+            *([f"--trusted-ca-file={self.tls.ca}", "--client-cert-auth"] if self.mutual else []),
         ]
 
     def _auth_flags(self) -> list[str]:

@@ -4,10 +4,13 @@ import datetime as dt
 
 import pytest
 
+from enlist.errors import UnavailableError
 from enlist.info import Info
 from enlist.opening import open_registry
 from enlist.registry import Registry
 from enlist.states import State
+from plugins.etcd.tests.making import MakePlugin
+from tests.following import Follower
 from tests.servers.cluster import Cluster
 from tests.servers.etcd import EtcdServer
 from tests.waiting import eventually
@@ -15,6 +18,21 @@ from tests.waiting import eventually
 TTL_S = 8
 WITHIN_S = 40.0
 pytestmark = pytest.mark.timeout(150)
+
+
+def test_watch_on_a_member_without_a_majority_ends(
+    etcd_members: Cluster[EtcdServer], make_plugin: MakePlugin, name: str
+) -> None:
+    """A member that is cut off hears of no change, and says so rather than keep silent."""
+    survivor, *others = etcd_members.followers() + [etcd_members.leader()]
+    plugin = make_plugin(survivor.endpoint)
+    follower = Follower(plugin, name)
+    assert follower.next() == []
+    for other in others:
+        other.freeze()
+    assert isinstance(follower.ended(), UnavailableError)
+    with pytest.raises(UnavailableError):
+        plugin.probe(2.0)
 
 
 def open_cluster(members: Cluster[EtcdServer]) -> Registry:

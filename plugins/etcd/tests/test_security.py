@@ -43,6 +43,24 @@ def test_mutual_tls_registers_and_watches(
     follower.end()
 
 
+def test_tls_with_a_user_instead_of_a_certificate_registers_and_watches(
+    make_plugin: MakePlugin, certificates: Certificates, make_info: MakeInfo, name: str
+) -> None:
+    """The server alone has a certificate; its authority is all that must be known of it."""
+    options = {"ca": certificates.tls.ca, **as_user("service")}
+    info = make_info()
+    with EtcdServer("etcd-tls-users", tls=certificates.tls, mutual=False, auth=ETCD_AUTH) as server:
+        plugin = make_plugin(server.endpoint, **options)
+        follower = Follower(plugin, name)
+        assert follower.next() == []
+        plugin.register(info, CALL_S)
+        assert follower.next() == [info]
+        follower.end()
+        with pytest.raises(UnauthorisedError, match="check ca"):
+            make_plugin(server.endpoint, tls=True, **as_user("service")).probe(CALL_S)
+        plugin.close(CALL_S)
+
+
 def test_tls_checks_the_name_that_was_given(
     make_plugin: MakePlugin, etcd_tls_server: EtcdServer, certificates: Certificates
 ) -> None:
