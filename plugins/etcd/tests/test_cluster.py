@@ -24,7 +24,7 @@ def test_watch_on_a_member_without_a_majority_ends(
     etcd_members: Cluster[EtcdServer], make_plugin: MakePlugin, name: str
 ) -> None:
     """A member that is cut off hears of no change, and says so rather than keep silent."""
-    survivor, *others = etcd_members.followers() + [etcd_members.leader()]
+    survivor, *others = [*etcd_members.followers(), etcd_members.leader()]
     plugin = make_plugin(survivor.endpoint)
     follower = Follower(plugin, name)
     assert follower.next() == []
