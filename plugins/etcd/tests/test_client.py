@@ -119,6 +119,22 @@ def test_half_open_connection_is_replaced_after_two_silences(
     assert proxy.accepted == 2
 
 
+def test_calls_at_the_same_time_hear_one_silence(make_plugin: MakePlugin, proxy: Proxy) -> None:
+    """However many threads wait for a busy server, that is no reason yet to connect anew."""
+    plugin = make_plugin(proxy.endpoint)
+    plugin.probe(CALL_S)
+    proxy.swallow()
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(plugin.probe, 1.0) for _ in range(4)]
+        assert all(isinstance(call.exception(), TimedOutError) for call in calls)
+    with pytest.raises(TimedOutError):
+        plugin.probe(0.3)
+    assert proxy.accepted == 1  # that was the second silence, over the same connection
+    proxy.restore()
+    plugin.probe(CALL_S)
+    assert proxy.accepted == 2
+
+
 def test_many_threads_share_one_connection(
     make_plugin: MakePlugin, proxy: Proxy, make_info: MakeInfo
 ) -> None:
