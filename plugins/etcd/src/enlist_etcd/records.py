@@ -33,7 +33,7 @@ __all__ = ["Keys", "decode", "encode", "key_text", "owner_of"]
 _NETWORKS: Final = frozenset({"tcp", "unix"})
 _UNIX: Final = "unix:"
 # Go writes these so, wherever they stand in a text; nowhere else in JSON do they occur.
-_ESCAPED_BY_GO: Final = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+_ESCAPED_BY_GO: Final = [(each, f"\\u{ord(each):04x}") for each in "<>&\u2028\u2029"]
 
 
 class Keys:
@@ -88,7 +88,10 @@ def encode(info: Info, owner: str) -> bytes:
         "tags": tags,
         MEMBER: Extra.of(info, owner).to_json(),
     }
-    return compact_json(value).translate(_ESCAPED_BY_GO).encode()
+    text = compact_json(value)
+    for character, escape in _ESCAPED_BY_GO:
+        text = text.replace(character, escape)
+    return text.encode()
 
 
 def decode(service_name: str, segment: str, value: bytes) -> Record:
