@@ -49,8 +49,8 @@ def test_encode_writes_kitex_s_bytes_and_one_member() -> None:
     assert (
         encode(info, OWNER)
         == (
-            '{"Weight":7,"Tags":{"b":"","größe":"<&>","zone":"a"},"enlist":{"v":1,"owner":"'
-            f'{OWNER}","codec":"thrift","start_ms":1700000000000,"warm_up_ms":30000}}}}'
+            '{"Weight":7,"Tags":{"b":"","größe":"\\u003c\\u0026\\u003e","zone":"a"},'
+            f'"enlist":{{"v":1,"owner":"{OWNER}","codec":"thrift","start_ms":1700000000000,"warm_up_ms":30000}}}}'
         ).encode()
     )
 

@@ -32,8 +32,6 @@ __all__ = ["Keys", "decode", "encode", "key_text", "owner_of"]
 
 _NETWORKS: Final = frozenset({"tcp", "unix"})
 _UNIX: Final = "unix:"
-# Go writes these so, wherever they stand in a text; nowhere else in JSON do they occur.
-_ESCAPED_BY_GO: Final = [(each, f"\\u{ord(each):04x}") for each in "<>&\u2028\u2029"]
 
 
 class Keys:
@@ -88,10 +86,7 @@ def encode(info: Info, owner: str) -> bytes:
         "tags": tags,
         MEMBER: Extra.of(info, owner).to_json(),
     }
-    text = compact_json(value)
-    for character, escape in _ESCAPED_BY_GO:
-        text = text.replace(character, escape)
-    return text.encode()
+    return compact_json(value).encode()
 
 
 def decode(service_name: str, segment: str, value: bytes) -> Record:
