@@ -15,14 +15,21 @@ from enlist_consul.options import ConsulOptions
 from enlist_consul.plugin import ConsulRegistry
 from tests.bench.bench import Bench
 from tests.bench.figures import Estimate, ratio
-from tests.bench.holder import INTERVAL_S, STEADY_INTERVALS, Holder, add_steady_rows
+from tests.bench.holder import (
+    INTERVAL_S,
+    SERVICE,
+    STEADY_INTERVALS,
+    Holder,
+    add_steady_rows,
+)
 from tests.bench.measuring import Arrivals, program, timed
 from tests.bench.plain_plugin import deregister_each, hooks_of, info, infos, register_each
 from tests.bench.raw_consul import OWNER, RawConsul
-from tests.bench.returning import empty_restart, seconds_until
+from tests.bench.returning import seconds_until
 from tests.bench.taps import HttpTap
 from tests.servers.consul import ConsulServer
 from tests.servers.proxy import Proxy
+from tests.waiting import eventually
 
 CALL_LIMIT: Final = 1.25
 HELD_CPU_PERCENT: Final = 8.0
@@ -33,13 +40,11 @@ _MANY: Final = 1_000
 _COUNTED: Final = 100
 _BEATEN: Final = 100
 _PRESENT: Final = 10
-_TRIALS: Final = 3
 # Slower than the plugin's allowance of ten lists a second, which more changes share.
 _APART_S: Final = 0.15
 _CALL_S: Final = 10.0
 _LONG_TTL: Final = dt.timedelta(seconds=600)
-_BEATS: Final = "PUT /v1/agent/check"
-_REGISTER: Final = "PUT /v1/agent/service/register"
+_BEAT: Final = "PUT /v1/agent/check/pass"
 
 
 def run(bench: Bench) -> None:
@@ -119,23 +124,18 @@ def round_trips(bench: Bench, server: ConsulServer) -> None:
         open_registry(url(proxy.endpoint, _LONG_TTL)) as registry,
     ):
         registry.register(info("bench-counted", -1))
+        # The keeper's first round follows at once, the next one long after this is over.
+        eventually(lambda: tap.counts[_BEAT], why="the first one was beaten")
         before = tap.counts.copy()
         register_each(registry, counted)
-        taken = without_beats(tap.counts - before)
-        puts, note = taken[_REGISTER], text_of(taken)
-        bench.add("register(): PUTs", Estimate.exact(puts / len(counted)), at_most=1, note=note)
+        taken = tap.counts - before
         requests = Estimate.exact(taken.total() / len(counted))
-        bench.add("register(): requests", requests, at_most=1)
+        bench.add("register(): requests", requests, at_most=1, note=text_of(taken))
         before = tap.counts.copy()
         deregister_each(registry, counted)
-        taken = without_beats(tap.counts - before)
+        taken = tap.counts - before
         requests = Estimate.exact(taken.total() / len(counted))
         bench.add("deregister(): requests", requests, note=text_of(taken))
-
-
-def without_beats(counts: Counter[str]) -> Counter[str]:
-    """Return the requests that are not the keeper's."""
-    return Counter({kind: number for kind, number in counts.items() if _BEATS not in kind})
 
 
 def text_of(counts: Counter[str]) -> str:
@@ -217,31 +217,29 @@ def held(bench: Bench, server: ConsulServer) -> None:
 
 
 def back(bench: Bench, server: ConsulServer) -> None:
-    """Kill the agent, start it empty, and see how fast all goes in, beside raw PUTs."""
+    """Kill the agent, start it empty, and see how fast all goes in, beside raw PUTs.
+
+    The other side is an agent of its own, started empty as often. What counts is the time from
+    the first record to the last, with all pauses between them.
+    """
     ours: list[float] = []
     theirs: list[float] = []
-    intervals: list[float] = []
+    waits: list[float] = []
     many = bench.size(_MANY)
-    for _ in range(1 if bench.is_smoke else _TRIALS):
-        with Holder(url(server.endpoint), many) as holder:
-            empty_restart(bench, server, holder)
-            with connected(server) as raw:
-                first_s = seconds_until(raw.services, 1)
-                there, begin = raw.services(), time.monotonic()
-                seconds_until(raw.services, many + 1)
-                took_s = time.monotonic() - begin
-            intervals.append(first_s + took_s)
-            # From the first that is seen; where the first look sees all, from the first answer.
-            rest = many + 1 - there
-            ours.append(took_s / rest if rest else first_s / there)
-            bench.progress(
-                f"{holder.states()}; {there} after {first_s:.2g} s, all {took_s:.2g} s later"
-            )
-        server.kill()
-        server.wipe()
-        server.start()
-        with connected(server) as raw:
-            theirs.append(timed(partial(_put, raw), many)(0))
+    with (
+        ConsulServer("consul-raw") as other,
+        Holder(url(server.endpoint), many) as holder,
+    ):
+        for number in range(bench.pairs()):
+            start_empty(server)
+            waited_s, took_s = returned(server, many)
+            waits.append(waited_s + took_s)
+            ours.append(took_s / many)
+            start_empty(other)
+            with connected(other) as raw:
+                theirs.append(timed(partial(_put, raw), many)(0))
+            bench.progress(f"trial {number}: {took_s:.2g} s, raw {theirs[-1] * many:.2g} s")
+        states = holder.states()
     note = f"{1 / statistics.median(ours):.0f} to {1 / statistics.median(theirs):.0f} a second"
     bench.add(
         f"{many} after kill -9 and empty data: rate / raw PUT after PUT",
@@ -249,9 +247,29 @@ def back(bench: Bench, server: ConsulServer) -> None:
         at_least=RETURN_TIMES,
         note=note,
     )
-    worst = Estimate.exact(max(intervals), len(intervals))
-    bench.add(f"{many} after kill -9 and empty data: all back", worst, unit="s")
+    worst = Estimate.exact(max(waits), len(waits))
+    bench.add(f"{many} after kill -9 and empty data: all back", worst, unit="s", note=str(states))
+
+
+def start_empty(server: ConsulServer) -> None:
+    """Kill an agent and start it with nothing; it has just given its first answer."""
+    server.kill()
+    server.wipe()
+    server.start()
+
+
+def returned(server: ConsulServer, many: int) -> tuple[float, float]:
+    """Return the seconds until the first is back, and those from then until all are."""
+    first, last = info(SERVICE, 0), info(SERVICE, many - 1)
+    begin = time.monotonic()
+    with connected(server) as raw:
+        seconds_until(lambda: raw.has(first), 1)
+        first_at = time.monotonic()
+        # To list all is dear, so it is done only once there is a chance.
+        seconds_until(lambda: raw.has(last), 1)
+        seconds_until(raw.services, many + 1)
+    return first_at - begin, time.monotonic() - first_at
 
 
 def _put(raw: RawConsul, number: int) -> None:
-    raw.put(info("bench-held", number))
+    raw.put(info(SERVICE, number))

@@ -63,6 +63,12 @@ class RawConsul:
         """Return how many services the agent has."""
         return len(self._get("/v1/agent/services").json())
 
+    def has(self, info: Info) -> bool:
+        """Return whether the agent has that record."""
+        path = f"/v1/agent/service/{service_id(info)}"
+        answer = self._pool.request("GET", path, timeout=_CALL_S, retries=False)
+        return bool(answer.status == HTTPStatus.OK)
+
     def close(self) -> None:
         """Close the connection."""
         self._pool.close()

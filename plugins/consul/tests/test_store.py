@@ -1,5 +1,6 @@
 """Our records at a real agent: written, looked at, taken over and removed."""
 
+import datetime as dt
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -72,13 +73,12 @@ def test_register_takes_a_record_of_kitex_over(
 
 
 def test_register_revives_a_record_whose_time_was_over(
-    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+    make_plugin: MakePlugin, consul_server: ConsulServer, make_info: MakeInfo, name: str
 ) -> None:
     """A process that slept past its ttl is seen when register returns."""
-    info = make_info()
+    plugin, info = make_plugin(consul_server.endpoint, ttl=dt.timedelta(seconds=1)), make_info()
     plugin.register(info, CALL_S)
-    fail(consul_server, plugin, info)
-    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="it counts as dead")
+    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="its time is over")
     plugin.register(info, CALL_S)
     assert plugin.resolve(name, CALL_S) == [info]
 
@@ -140,24 +140,6 @@ def test_removed_check_is_a_lost_record(
     assert lost(plugin.keep_alive([info], CALL_S)) == {info: Why.GONE}
     assert lost(plugin.restore([info], CALL_S)) == {}
     assert lost(plugin.keep_alive([info], CALL_S)) == {}
-
-
-def test_check_by_the_agent_hides_and_gives_nothing_away(
-    make_plugin: MakePlugin, other: ConsulRegistry, consul_server: ConsulServer, name: str
-) -> None:
-    """An instance whose port is closed is not shown, and stays its owner's."""
-    strict = make_plugin(consul_server.endpoint, check="tcp")
-    info = Info(service_name=name, addr="127.0.0.1:1")  # nobody listens there
-    strict.register(info, CALL_S)
-    call = f"enlist-tcp:{strict._owner}:{id_of(info)}"
-    eventually(
-        lambda: consul_server.call("GET", "/v1/agent/checks")[call]["Status"] == "critical",
-        within_s=30,
-        why="the agent has called the port",
-    )
-    eventually(lambda: strict.resolve(name, CALL_S) == [], why="it is hidden")
-    assert not lost(strict.keep_alive([info], CALL_S))
-    assert lost(other.restore([info], CALL_S)) == {info: Why.SUPERSEDED}
 
 
 def test_service_in_maintenance_can_be_registered_and_is_not_shown(

@@ -7,7 +7,6 @@ why it is not so.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -33,7 +32,6 @@ class Beats:
         self._store = store
         self._catalog = catalog
         self._lock = threading.Lock()
-        self._beaten_at: dict[Info, float] = {}
         self._rounds = 0
 
     def round(self, infos: Sequence[Info], deadline: Deadline) -> list[Lost]:
@@ -44,14 +42,12 @@ class Beats:
         Raises:
             RegistryError: nothing was learnt of any.
         """
-        outcomes = spread(
-            self._by_need(infos), lambda info: self._store.beat(info, deadline), deadline
-        )
+        by_need = sorted(infos, key=self._store.signs.at_s)
+        outcomes = spread(by_need, lambda info: self._store.beat(info, deadline), deadline)
         if not outcomes.done:
             raise outcomes.first_error(deadline)
         alive = [info for info, is_known in outcomes.done if is_known]
         unknown = [info for info, is_known in outcomes.done if not is_known]
-        self._note(infos, alive)
         lost = [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
         lost += [
             Lost(info, Why.FAILED, TimedOutError("Consul: no time was left for this one's beat."))
@@ -74,19 +70,6 @@ class Beats:
             yield Lost(info, Why.FAILED, error)
         for info in looked.unreached:
             yield Lost(info, Why.FAILED, looked.first_error(deadline))
-
-    def _by_need(self, infos: Sequence[Info]) -> list[Info]:
-        with self._lock:
-            beaten_at = self._beaten_at
-        return sorted(infos, key=lambda info: beaten_at.get(info, 0.0))
-
-    def _note(self, infos: Sequence[Info], alive: Sequence[Info]) -> None:
-        now = time.monotonic()
-        with self._lock:
-            before = self._beaten_at
-            self._beaten_at = {info: before.get(info, 0.0) for info in infos} | dict.fromkeys(
-                alive, now
-            )
 
     def _is_time_to_look(self) -> bool:
         with self._lock:

@@ -1,16 +1,16 @@
-"""Waiting for the catalogue: an agent answers a write before the readers can see it.
+"""The catalogue of the servers, which readers see: waiting for what was written to the agent.
 
-An agent brings what was written to it into the servers' catalogue some milliseconds later, and
-after a takeover it removes the older owner's check later still. So each write is read back
-there, by requests that are answered when something changes.
+An agent brings a write into the catalogue before it answers, if it can: where its servers are
+away it answers all the same, and brings it in when they are back. So what was written is read
+back while nothing shows that writes get there, by requests that are answered when something
+changes.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from enlist.errors import RegistryError, TimedOutError
@@ -20,15 +20,24 @@ from enlist_consul.client import Client
 from enlist_consul.connection import Answer
 from enlist_consul.deadline import Deadline
 from enlist_consul.operations import Request, instance, node_checks, node_services
-from enlist_consul.records import check_id, decode, entry_of, owner_of, service_id
+from enlist_consul.records import (
+    changed_at,
+    check_id,
+    decode,
+    entry_of,
+    is_live,
+    owner_of,
+    service_id,
+)
 
 __all__ = ["Catalog"]
 
+_NEVER: Final = float("-inf")
 _INDEX: Final = "X-Consul-Index"
 _LONGEST_WAIT_S: Final = 30.0
 # While a thousand records arrive one by one, the list of all changes with each of them.
 _PAUSE_S: Final = 0.02
-_MAINTENANCE: Final = "_service_maintenance"
+_NODE_CHECK: Final = "serfHealth"
 _UNSEEN: Final = (
     "the agent has {what}, and the catalogue does not show it yet. If this stays so, the token "
     'lacks node_prefix "" {{ policy = "read" }} or service "NAME" {{ policy = "read" }}.'
@@ -39,12 +48,25 @@ _logger = logging.getLogger(__name__)
 class Catalog:
     """The catalogue as far as it is about one owner's records."""
 
-    def __init__(self, client: Client, owner: str) -> None:
-        """Take what makes the requests, and whose records count."""
+    def __init__(self, client: Client, owner: str, trust_s: float) -> None:
+        """Take what makes the requests.
+
+        Args:
+            client: makes them.
+            owner: whose records count.
+            trust_s: for how many seconds a look shows that writes get here.
+        """
         self._client = client
         self._owner = owner
-        self._lock = threading.Lock()
+        self._trust_s = trust_s
         self._node: str | None = None
+        self._proven = (_NEVER, 0)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the agent's writes get here: a look has shown it lately, and nothing failed."""
+        at_s, breaks = self._proven
+        return breaks == self._client.breaks and time.monotonic() - at_s < self._trust_s
 
     def await_shown(self, info: Info, deadline: Deadline) -> None:
         """Return when every reader sees the record of ``info``.
@@ -54,10 +76,12 @@ class Catalog:
         """
 
         def is_there(found: Sequence[dict[str, Any]]) -> bool:
-            return any(self._is_ours(one, info) and not _is_hidden(one) for one in found)
+            return any(self._is_ours(one, info) and is_live(one["Checks"]) for one in found)
 
+        moment = self._moment()
         request = instance(info.service_name, service_id(info))
         self._await(request, is_there, deadline, f"a record of {info.service_name!r}")
+        self._proven = moment
 
     def await_gone(self, info: Info, deadline: Deadline) -> None:
         """Return when no reader sees a record of ours for the identity of ``info``."""
@@ -74,10 +98,13 @@ class Catalog:
         Raises:
             RegistryError: the catalogue cannot be read.
         """
-        if self._node is None or len(infos) == 1:
+        node = self._learned(infos[0], deadline)
+        if node is None or len(infos) == 1:
             self.await_shown(infos[0], deadline)
-        if self._node is None or len(infos) == 1:
+            node = self._node
+        if node is None or len(infos) == 1:
             return []
+        moment = self._moment()
         missing: list[Info] | None = None
 
         def are_there(found: Mapping[str, Any] | None) -> bool:
@@ -87,11 +114,13 @@ class Catalog:
             return not missing
 
         try:
-            request = node_services(self._node, self._owner)
+            request = node_services(node, self._owner)
             self._await(request, are_there, deadline, f"{len(infos)} records")
         except TimedOutError:
             if missing is None:
                 raise
+        else:
+            self._proven = moment
         return missing or []
 
     def await_all_gone(self, infos: Sequence[Info], deadline: Deadline) -> None:
@@ -113,22 +142,26 @@ class Catalog:
         """Return those that the catalogue lacks although the agent has them; one request.
 
         Returns:
-            None of them where the catalogue cannot be read, or has not been read before.
+            None of them where the catalogue cannot be read.
         """
-        node = self._node
-        if node is None:
-            return []
+        moment = self._moment()
         try:
+            node = self._node or self._learned(infos[0], deadline)
+            if node is None:
+                return []
             found = self._client.call(node_checks(node, self._owner), deadline).json()
         except RegistryError as exc:
             # The agent has answered the beats; its servers may be without a leader meanwhile.
             _logger.info("consul: the catalogue could not be compared: %s", exc)
             return []
-        there = {check["CheckID"] for check in found or ()}
-        # Without the node's own check in it, the list is of another node's name or kept back.
-        if not any(one.startswith("serfHealth") for one in there):
+        there = {check["CheckID"]: check for check in found or ()}
+        if not _is_up(there.values()):
+            # The agent is of another name by now, or the list was kept back: look again next time.
+            self._node = None
             return []
-        return [info for info in infos if check_id(info, self._owner) not in there]
+        missing = [info for info in infos if check_id(info, self._owner) not in there]
+        self._proven = (_NEVER, 0) if missing else moment
+        return missing
 
     def _await(
         self, request: Request, holds: Callable[[Any], bool], deadline: Deadline, what: str
@@ -155,12 +188,27 @@ class Catalog:
             request = request.waiting(index, min(_LONGEST_WAIT_S, deadline.left_s()))
         return self._client.call(request, deadline)
 
+    def _moment(self) -> tuple[float, int]:
+        return time.monotonic(), self._client.breaks
+
+    def _learned(self, info: Info, deadline: Deadline) -> str | None:
+        """Return the agent's node: it has another name after some restarts, as in containers."""
+        request = instance(info.service_name, service_id(info))
+        self._learn_node(self._client.call(request, deadline).json())
+        return self._node
+
     def _learn_node(self, found: object) -> None:
-        """Note the name of the agent's node, which all of our records hang on."""
-        for one in found if isinstance(found, list) else ():
-            if owner_of(one["Service"]) == self._owner:
-                with self._lock:
-                    self._node = one["Node"]["Node"]
+        """Note the name of the agent's node, which all of our records hang on.
+
+        A node that is gone leaves its records behind for a while; the newest one counts.
+        """
+        ours = [
+            one
+            for one in (found if isinstance(found, list) else ())
+            if owner_of(one["Service"]) == self._owner and _is_up(one["Checks"])
+        ]
+        if ours:
+            self._node = max(ours, key=changed_at)["Node"]["Node"]
 
     def _is_ours(self, one: Mapping[str, Any], info: Info) -> bool:
         record = _record_of(one["Service"], one["Checks"])
@@ -177,14 +225,10 @@ def _services_in(found: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]
     return (found or {}).get("Services") or ()
 
 
-def _is_hidden(one: Mapping[str, Any]) -> bool:
-    """Return whether an instance is dead; what operators and its node's checks hide is not."""
-    return any(
-        check["Status"] == "critical"
-        and check.get("ServiceID")
-        and not check["CheckID"].startswith(_MAINTENANCE)
-        for check in one["Checks"]
-    )
+def _is_up(checks: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether the sign of life of a node is among these checks, and not critical."""
+    signs = [check for check in checks if check["CheckID"].startswith(_NODE_CHECK)]
+    return any(check["Status"] != "critical" for check in signs)
 
 
 def _record_of(

@@ -39,9 +39,18 @@ class Client:
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._closed = False
+        self._breaks = 0
         common = {"ns": options.namespace, "partition": options.partition}
         self._common = urlencode({name: value for name, value in common.items() if value})
         self._elsewhere = urlencode({"dc": options.datacenter}) if options.datacenter else ""
+
+    @property
+    def breaks(self) -> int:
+        """How often the agent, or its servers, were away so far, or a connection was closed.
+
+        While this stays as it is, the agent is the same process that it was.
+        """
+        return self._breaks
 
     def call(self, request: Request, deadline: Deadline) -> Answer:
         """Make a request.
@@ -60,6 +69,9 @@ class Client:
             raise TimedOutError(f"Consul: {MOST_CONNECTIONS} requests at a time took too long.")
         try:
             return self._checked(request, *self._exchanged(request, deadline))
+        except UnavailableError:
+            self._note_break()
+            raise
         finally:
             self._free.release()
 
@@ -124,7 +136,11 @@ class Client:
 
     def exchanged_on(self, connection: Connection, request: Request, deadline: Deadline) -> Answer:
         """Make a request over that connection; see :meth:`call`."""
-        return self._checked(request, *self._sent(connection, request, deadline))
+        try:
+            return self._checked(request, *self._sent(connection, request, deadline))
+        except UnavailableError:
+            self._note_break()
+            raise
 
     def _taken(self) -> Connection:
         while True:
@@ -136,6 +152,7 @@ class Client:
                 return Connection(self._options)
             if connection.usable:
                 return connection
+            self._note_break()
             connection.close()
 
     def _put_back(self, connection: Connection) -> None:
@@ -145,9 +162,14 @@ class Client:
                 return
         connection.close()
 
+    def _note_break(self) -> None:
+        with self._lock:
+            self._breaks += 1
+
     def _drop_idle(self) -> None:
         """Close what was kept: the agent was restarted, or its machine is gone."""
         with self._lock:
+            self._breaks += 1
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

@@ -9,7 +9,7 @@ from typing import Any
 from enlist.info import Info
 from enlist.records import Decoded
 from enlist_consul.connection import Answer
-from enlist_consul.records import Entry, decode, entry_of, is_shown, unjudged
+from enlist_consul.records import Entry, changed_at, decode, entry_of, is_shown, unjudged
 
 __all__ = ["Listing"]
 
@@ -36,7 +36,7 @@ class Listing:
 
         Where agents on two nodes hold the same address, the record that changed last counts.
         """
-        found = dict(self._shown(sorted(answer.json(), key=_changed_at)))
+        found = dict(self._shown(sorted(answer.json(), key=changed_at)))
         self._there = set(found)
         self._held_until = {key: until for key, until in self._held_until.items() if key in found}
         records = self._decoded.update(found.items())
@@ -71,8 +71,3 @@ class Listing:
         if before is None or now >= self._held_until.setdefault(key, now + self._hold_s):
             return None
         return before
-
-
-def _changed_at(one: dict[str, Any]) -> int:
-    index: int = one["Service"].get("ModifyIndex", 0)
-    return index

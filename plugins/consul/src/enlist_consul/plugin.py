@@ -158,7 +158,7 @@ class ConsulRegistry:
                 raise UnavailableError("Consul: the registry was closed.")
             if self._parts is None:
                 client = Client(self._options)
-                catalog = Catalog(client, self._owner)
+                catalog = Catalog(client, self._owner, self._options.ttl_s)
                 store = Store(client, catalog, self._owner, self._options)
                 beats = Beats(store, catalog)
                 watches = Watches(client, self._options.max_watches, self._options.ttl_s)

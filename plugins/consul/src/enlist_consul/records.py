@@ -30,6 +30,7 @@ from enlist_consul.options import ConsulOptions
 __all__ = [
     "OWNER",
     "Entry",
+    "changed_at",
     "check_id",
     "decode",
     "encode",
@@ -196,6 +197,12 @@ def unjudged(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]] | N
 def _is_unjudged(check: Mapping[str, Any]) -> bool:
     is_ours = str(check.get("CheckID")).startswith(_LIVENESS)
     return is_ours and check.get("Status") == _CRITICAL and not check.get("Output")
+
+
+def changed_at(one: Mapping[str, Any]) -> int:
+    """Return the index at which an instance, as the API lists it, was written last."""
+    index: int = one["Service"].get("ModifyIndex", 0)
+    return index
 
 
 def owner_of(service: Mapping[str, Any]) -> str:

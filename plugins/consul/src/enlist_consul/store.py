@@ -22,7 +22,8 @@ from enlist_consul.deadline import Deadline
 from enlist_consul.failures import UnknownCheckError
 from enlist_consul.operations import agent_services, beat, deregister, register, service_and_checks
 from enlist_consul.options import ConsulOptions
-from enlist_consul.records import check_id, encode, is_live, owner_of, service_id
+from enlist_consul.records import encode, is_live, owner_of, service_id
+from enlist_consul.signs import Signs
 from enlist_consul.spreading import Outcomes, spread
 
 __all__ = ["Holder", "Store"]
@@ -31,10 +32,9 @@ __all__ = ["Holder", "Store"]
 _FEW: Final = 16
 # While many are written or waited for, those that are there are beaten so often.
 _SHARE_OF_TTL: Final = 1 / 3
-_logger = logging.getLogger(__name__)
-
 # Of the time of a bulk write; the rest is for seeing it in the catalogue.
 _SHARE_OF_WRITES: Final = 0.8
+_logger = logging.getLogger(__name__)
 
 
 class Holder(enum.Enum):
@@ -65,19 +65,27 @@ class Store:
         self._catalog = catalog
         self._owner = owner
         self._options = options
+        self.signs: Final = Signs(owner, options.ttl_s, lambda: client.breaks)
 
     def put(self, info: Info, deadline: Deadline) -> None:
-        """Write one record, whatever stands there, and return when readers see it."""
+        """Write one record, whatever stands there, and return when readers see it.
+
+        An agent answers a write once its servers have it, and in the same way if it cannot reach
+        them. So the first is read back, and each one after something went wrong.
+        """
         self._write(info, deadline)
-        self._catalog.await_shown(info, deadline)
+        if not self._catalog.is_proven:
+            self._catalog.await_shown(info, deadline)
 
     def beat(self, info: Info, deadline: Deadline) -> bool:
         """Say that the process behind a record lives; return whether the agent has its check."""
-        request = beat(check_id(info, self._owner), warn=info.weight == 0)
+        sign = self.signs.now(info)
         try:
-            self._client.call(request, deadline)
+            self._client.call(beat(sign.check, warn=info.weight == 0), deadline)
         except UnknownCheckError:
+            self.signs.forget(info)
             return False
+        self.signs.note(info, sign)
         return True
 
     def remove(self, info: Info, deadline: Deadline) -> None:
@@ -85,6 +93,7 @@ class Store:
         holder = self._holder(info, deadline)
         if holder is Holder.US:
             self._client.call(deregister(service_id(info)), deadline)
+        self.signs.forget(info)
         if holder in {Holder.US, Holder.NOBODY}:
             self._catalog.await_gone(info, deadline)
 
@@ -107,6 +116,9 @@ class Store:
         """
         looked = self.look(infos, deadline)
         lost = [Lost(info, Why.SUPERSEDED) for info, who in looked.done if who is Holder.ANOTHER]
+        for info, who in looked.done:
+            if who is Holder.NOBODY:
+                self.signs.forget(info)
         free = [info for info, who in looked.done if who is not Holder.ANOTHER]
         written = self._write_all(free, deadline.within(deadline.left_s() * _SHARE_OF_WRITES))
         for outcomes in (looked, written):
@@ -134,6 +146,8 @@ class Store:
         rest = [info for outcomes in (looked, removed) for info, _ in outcomes.failed]
         rest += [info for outcomes in (looked, removed) for info in outcomes.unreached]
         done = [info for info, _ in removed.done]
+        for info in done:
+            self.signs.forget(info)
         if not done:
             if rest:
                 raise (removed if removed.failed else looked).first_error(deadline)
@@ -146,9 +160,12 @@ class Store:
         return rest
 
     def _write(self, info: Info, deadline: Deadline) -> None:
-        """Write, and beat: only a beat outlives a restart of the agent, or revives a dead check."""
+        before, sign = self.signs.doubt(info), self.signs.now(info)
         self._client.call(register(encode(info, self._owner, self._options)), deadline)
-        self.beat(info, deadline)
+        if self.signs.may_be_critical(info, before):
+            self.beat(info, deadline)
+        else:
+            self.signs.note(info, sign)
 
     def _write_all(self, infos: Sequence[Info], deadline: Deadline) -> Outcomes[Info, None]:
         """Write all; what was written first is kept alive meanwhile, which may take many ttls."""

@@ -1,0 +1,182 @@
+"""What goes over the wire: as few requests as promised, and in them no more than was chosen."""
+
+import datetime as dt
+import http.server
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+
+from enlist.backend_options import Secret
+from enlist.hookspecs import Why
+from enlist_consul.plugin import ConsulRegistry
+from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
+from tests.bench.taps import HttpTap
+from tests.servers.consul import ConsulServer
+from tests.servers.proxy import Proxy
+
+REGISTER = "PUT /v1/agent/service/register"
+BEAT = "PUT /v1/agent/check/pass"
+WARN = "PUT /v1/agent/check/warn"
+READ = "GET /v1/health/service"
+LOOK = "GET /v1/agent/health/service"
+COMPARE = "GET /v1/health/node"
+KINDS = (REGISTER, BEAT, WARN, READ, LOOK, COMPARE)
+
+
+@pytest.fixture
+def tap() -> HttpTap:
+    return HttpTap()
+
+
+@pytest.fixture
+def tapped(consul_server: ConsulServer, tap: HttpTap) -> Iterator[Proxy]:
+    with Proxy(consul_server.endpoint, tap=tap) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def plugin(make_plugin: MakePlugin, tapped: Proxy) -> ConsulRegistry:
+    return make_plugin(tapped.endpoint)
+
+
+def requests(tap: HttpTap, call: Callable[[], object]) -> Counter[str]:
+    """Return how many requests of each kind a call makes."""
+    before = tap.counts.copy()
+    call()
+    return kinds(tap.counts - before)
+
+
+def kinds(counts: Counter[str]) -> Counter[str]:
+    """Return the counts without the names that stand in paths."""
+    found: Counter[str] = Counter()
+    for kind, count in counts.items():
+        found[next(known for known in KINDS if kind.startswith(known))] += count
+    return found
+
+
+def test_register_is_one_put_after_the_first(
+    plugin: ConsulRegistry, tap: HttpTap, make_info: MakeInfo, name: str
+) -> None:
+    """The first is read back; while nothing goes wrong, readers see the others without it."""
+    infos = [make_info(weight=number % 2) for number in range(20)]
+    assert set(requests(tap, lambda: plugin.register(infos[0], CALL_S))) == {REGISTER, READ}
+    for number, info in enumerate(infos):
+        changed = replace(info, weight=1 + number)
+        assert requests(tap, lambda info=changed: plugin.register(info, CALL_S)) == {REGISTER: 1}
+        assert changed in plugin.resolve(name, CALL_S)
+
+
+def test_register_is_read_back_once_more_after_a_connection_has_broken(
+    plugin: ConsulRegistry, tapped: Proxy, tap: HttpTap, make_info: MakeInfo
+) -> None:
+    """The agent may be another one by then, which takes what it has loaded for critical."""
+    first, second = make_info(), make_info()
+    plugin.register(first, CALL_S)
+    plugin.register(second, CALL_S)
+    tapped.cut()
+    taken = requests(tap, lambda: plugin.register(first, CALL_S))
+    assert (taken[BEAT], taken[READ]) == (1, 1)
+    assert requests(tap, lambda: plugin.register(first, CALL_S)) == {REGISTER: 1}
+    # Nothing has been heard of the second one since.
+    assert requests(tap, lambda: plugin.register(second, CALL_S)) == {REGISTER: 1, BEAT: 1}
+
+
+def test_register_is_read_back_once_more_when_the_last_look_is_old(
+    make_plugin: MakePlugin, tapped: Proxy, tap: HttpTap, make_info: MakeInfo
+) -> None:
+    """What a look has shown counts for one ttl; until then a comparison of the keeper renews it."""
+    plugin = make_plugin(tapped.endpoint, ttl=dt.timedelta(seconds=1))
+    plugin.register(make_info(), CALL_S)
+    threading.Event().wait(1.1)  # that nothing is heard for so long is what is tried
+    assert set(requests(tap, lambda: plugin.register(make_info(), CALL_S))) == {REGISTER, READ}
+
+
+def test_beat_is_one_request_and_a_look_every_other_time(
+    plugin: ConsulRegistry, tap: HttpTap, make_info: MakeInfo
+) -> None:
+    """An instance without traffic is beaten as warning; a few connections carry all."""
+    infos = [make_info(weight=weight) for weight in (0, 1, 2)]
+    for info in infos:
+        plugin.register(info, CALL_S)
+    taken = [requests(tap, lambda: plugin.keep_alive(infos, CALL_S)) for _ in range(2)]
+    assert taken == [{BEAT: 2, WARN: 1}, {BEAT: 2, WARN: 1, COMPARE: 1}]
+
+
+def test_takeover_is_told_from_a_removal_by_one_read(
+    plugin: ConsulRegistry,
+    make_plugin: MakePlugin,
+    consul_server: ConsulServer,
+    tap: HttpTap,
+    make_info: MakeInfo,
+) -> None:
+    """Both show as a check that the agent does not know."""
+    other = make_plugin(consul_server.endpoint)
+    taken_over, removed = make_info(), make_info()
+    for info in (taken_over, removed):
+        plugin.register(info, CALL_S)
+    other.register(taken_over, CALL_S)
+    other.register(removed, CALL_S)
+    other.deregister(removed, CALL_S)
+    for info, why in ((taken_over, Why.SUPERSEDED), (removed, Why.GONE)):
+        before = tap.counts.copy()
+        (lost,) = plugin.keep_alive([info], CALL_S).lost
+        assert (lost.info, lost.why) == (info, why)
+        assert kinds(tap.counts - before) == {BEAT: 1, LOOK: 1}
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """Answers every request with an empty list, and keeps what was asked."""
+
+    protocol_version = "HTTP/1.1"
+    seen: ClassVar[list[tuple[str, dict[str, str]]]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append((self.path, dict(self.headers.items())))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def recorder() -> Iterator[str]:
+    Recorder.seen.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as server:
+        server.daemon_threads = False
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_was_not_chosen_is_not_sent(make_plugin: MakePlugin, recorder: str) -> None:
+    """An agent without Enterprise refuses a namespace, even an empty one."""
+    plugin = make_plugin(recorder)
+    plugin.resolve("echo", CALL_S)
+    plugin.close()
+    ((path, headers),) = Recorder.seen
+    assert path == "/v1/health/service/echo"
+    assert not {"X-Consul-Token", "Authorization"} & set(headers)
+
+
+def test_what_was_chosen_is_sent(make_plugin: MakePlugin, recorder: str) -> None:
+    """Reads go to the chosen datacenter, every request to the namespace and the partition."""
+    plugin = make_plugin(
+        recorder, datacenter="dc 2", namespace="ns1", partition="p1", token=Secret("hush")
+    )
+    plugin.resolve("echo", CALL_S)
+    plugin.services(CALL_S)
+    plugin.close()
+    assert [path for path, _ in Recorder.seen] == [
+        "/v1/health/service/echo?ns=ns1&partition=p1&dc=dc+2",
+        "/v1/catalog/services?ns=ns1&partition=p1&dc=dc+2",
+    ]
+    assert {headers["X-Consul-Token"] for _, headers in Recorder.seen} == {"hush"}
