@@ -1,17 +1,15 @@
 """The checks of our records at a real agent, and what it does to the dead."""
 
-import contextlib
 import datetime as dt
 import http.server
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import grpc  # noqa: TID253 - the agent's checks call a gRPC server
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from enlist.hookspecs import Why
 from enlist.info import Info
@@ -112,43 +110,59 @@ def test_http_check_follows_the_answer(
     plugin.deregister(info, CALL_S)
 
 
-@contextlib.contextmanager
-def grpc_health() -> Iterator[tuple[str, health.HealthServicer]]:
-    servicer = health.HealthServicer()
+class Health:
+    """Answers as gRPC's health service does, in bytes: it needs no more than two messages."""
+
+    ASKED: Final = b"\n\x09echo.Echo"
+    SERVING: Final = b"\x08\x01"
+    NOT_SERVING: Final = b"\x08\x02"
+
+    def __init__(self) -> None:
+        self.answer = self.SERVING
+        self.asked: set[bytes] = set()
+
+    def check(self, request: bytes, _: grpc.ServicerContext) -> bytes:
+        self.asked.add(request)
+        return self.answer
+
+
+@pytest.fixture
+def grpc_server() -> Iterator[tuple[str, Health]]:
+    health = Health()
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Check": grpc.unary_unary_rpc_method_handler(health.check)
+    }
     with ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        handler = grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
+        server.add_generic_rpc_handlers((handler,))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        try:
-            yield f"127.0.0.1:{port}", servicer
-        finally:
-            server.stop(None).wait()
+        yield f"127.0.0.1:{port}", health
+        server.stop(None).wait()
 
 
 def test_grpc_check_follows_the_health_service(
-    make_plugin: MakePlugin, consul_server: ConsulServer, name: str
+    make_plugin: MakePlugin,
+    consul_server: ConsulServer,
+    grpc_server: tuple[str, Health],
+    name: str,
 ) -> None:
     """The service that was named is asked about, and hides the instance while it does not serve."""
-    status = health_pb2.HealthCheckResponse
-    with grpc_health() as (addr, servicer):
-        servicer.set("echo.Echo", status.SERVING)
-        plugin = make_plugin(
-            consul_server.endpoint, check="grpc", check_service="echo.Echo", check_interval=SECOND
-        )
-        info = Info(service_name=name, addr=addr)
-        plugin.register(info, CALL_S)
-        eventually(
-            lambda: "success" in state_of(consul_server, "grpc", info)[1],
-            within_s=WITHIN_S,
-            why="the agent has asked",
-        )
-        assert plugin.resolve(name, CALL_S) == [info]
-        servicer.set("echo.Echo", status.NOT_SERVING)
-        awaits(plugin, name, [], "the agent has asked again")
-        servicer.set("echo.Echo", status.SERVING)
-        awaits(plugin, name, [info], "it is well again")
-        plugin.deregister(info, CALL_S)
+    addr, health = grpc_server
+    plugin = make_plugin(
+        consul_server.endpoint, check="grpc", check_service="echo.Echo", check_interval=SECOND
+    )
+    info = Info(service_name=name, addr=addr)
+    plugin.register(info, CALL_S)
+    eventually(lambda: health.asked, within_s=WITHIN_S, why="the agent has asked")
+    assert health.asked == {health.ASKED}
+    assert plugin.resolve(name, CALL_S) == [info]
+    health.answer = health.NOT_SERVING
+    awaits(plugin, name, [], "the agent has asked again")
+    health.answer = health.SERVING
+    awaits(plugin, name, [info], "it is well again")
+    plugin.deregister(info, CALL_S)
 
 
 @pytest.mark.timeout(REAPED_WITHIN_S + 30)

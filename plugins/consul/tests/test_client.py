@@ -13,6 +13,7 @@ import pytest
 from enlist.errors import RejectedError, TimedOutError, UnauthorisedError, UnavailableError
 from enlist_consul.failures import UnknownCheckError, refused
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
+from tests.following import Follower
 from tests.servers.consul import ConsulServer
 from tests.servers.proxy import Proxy
 
@@ -181,3 +182,32 @@ def test_refusal_never_shows_the_token() -> None:
     """Not even if Consul repeats it."""
     error = refused(403, b"token 1234-5678 not found", "h:1", "1234-5678")
     assert "1234-5678" not in str(error)
+
+
+class ConsulWithSocket(ConsulServer):
+    """An agent that listens on a unix socket too."""
+
+    @property
+    def socket(self) -> str:
+        """Where it listens."""
+        return f"unix://{self.folder / 'http.sock'}"
+
+    def _settings(self) -> dict[str, object]:
+        return {**super()._settings(), "addresses": {"http": f"127.0.0.1 {self.socket}"}}
+
+
+def test_unix_socket_of_an_agent_serves_as_a_port_does(
+    make_plugin: MakePlugin, make_info: MakeInfo, name: str
+) -> None:
+    """CONSUL_HTTP_ADDR may name one; calls, watches and the end of the agent are the same."""
+    with ConsulWithSocket("consul-socket", dev=True) as server:
+        plugin = make_plugin(server.socket)
+        follower = Follower(plugin, name)
+        assert follower.next() == []
+        info = make_info()
+        plugin.register(info, CALL_S)
+        follower.until([info])
+        assert follower.end() < 1
+        server.kill()
+        with pytest.raises(UnavailableError, match=r"http\.sock: Connection refused"):
+            plugin.probe(CALL_S)

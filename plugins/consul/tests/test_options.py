@@ -75,7 +75,9 @@ def test_environment_of_the_consul_command_is_understood() -> None:
             "CONSUL_HTTP_TOKEN": "hush",
             "CONSUL_HTTP_SSL": "true",
             "CONSUL_HTTP_SSL_VERIFY": "false",
+            "CONSUL_HTTP_AUTH": "user:hush",
             "CONSUL_CACERT": "/ca.pem",
+            "CONSUL_CAPATH": "/cas",
             "CONSUL_CLIENT_CERT": "/cert.pem",
             "CONSUL_CLIENT_KEY": "/key.pem",
             "CONSUL_TLS_SERVER_NAME": "consul.internal",
@@ -84,6 +86,8 @@ def test_environment_of_the_consul_command_is_understood() -> None:
         }
     )
     assert chosen.token.reveal() == "hush"
+    assert chosen.http_auth == Secret("user:hush")
+    assert chosen.ca_path == Path("/cas")
     assert (chosen.uses_tls, chosen.tls_verify) == (True, False)
     assert (chosen.ca, chosen.cert, chosen.key) == (
         Path("/ca.pem"),
@@ -100,7 +104,9 @@ def test_environment_of_the_consul_command_is_understood() -> None:
 @pytest.mark.parametrize(
     "keywords, message",
     [
-        ({"address": "unix:///run/consul.sock"}, "a unix socket is not yet understood"),
+        ({"address": "ftp://h"}, "must begin with http://, https:// or unix://"),
+        ({"address": "unix://run/consul.sock"}, "must have the whole path"),
+        ({"http_auth": "hush"}, r"http_auth='\*\*\*': must be user:password"),
         ({"address": "h1,h2"}, "must name one agent"),
         ({"address": "h:port"}, "address="),
         ({"ttl": dt.timedelta(milliseconds=999)}, "ttl=.*from 1 s to one day"),
@@ -120,8 +126,14 @@ def test_option_that_breaks_its_rule_is_refused(keywords: dict[str, object], mes
         read_options(ConsulOptions, target_from("consul", {}), keywords, {})
 
 
-@pytest.mark.parametrize("option", ["ca", "cert"])
-def test_certificates_switch_tls_on(option: str) -> None:
+def test_unix_socket_is_an_address() -> None:
+    """The agent may listen on one; nothing is encrypted there."""
+    chosen = options(environ={"CONSUL_HTTP_ADDR": "unix:///run/consul.sock"}, ca="/ca.pem")
+    assert chosen.agent == Path("/run/consul.sock")
+    assert not chosen.uses_tls
+
+
+@pytest.mark.parametrize("query", ["ca=/ca.pem", "ca_path=/cas", "cert=/c&key=/k"])
+def test_certificates_switch_tls_on(query: str) -> None:
     """Nobody who names an authority or a certificate is connected in the clear."""
-    query = "ca=/ca.pem" if option == "ca" else "cert=/c&key=/k"
     assert options(f"consul://10.0.0.1?{query}").uses_tls

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -66,7 +67,7 @@ def test_register_is_one_put_after_the_first(
     assert set(requests(tap, lambda: plugin.register(infos[0], CALL_S))) == {REGISTER, READ}
     for number, info in enumerate(infos):
         changed = replace(info, weight=1 + number)
-        assert requests(tap, lambda info=changed: plugin.register(info, CALL_S)) == {REGISTER: 1}
+        assert requests(tap, partial(plugin.register, changed, CALL_S)) == {REGISTER: 1}
         assert changed in plugin.resolve(name, CALL_S)
 
 
@@ -170,7 +171,12 @@ def test_what_was_not_chosen_is_not_sent(make_plugin: MakePlugin, recorder: str)
 def test_what_was_chosen_is_sent(make_plugin: MakePlugin, recorder: str) -> None:
     """Reads go to the chosen datacenter, every request to the namespace and the partition."""
     plugin = make_plugin(
-        recorder, datacenter="dc 2", namespace="ns1", partition="p1", token=Secret("hush")
+        recorder,
+        datacenter="dc 2",
+        namespace="ns1",
+        partition="p1",
+        token=Secret("hush"),
+        http_auth=Secret("me:é"),
     )
     plugin.resolve("echo", CALL_S)
     plugin.services(CALL_S)
@@ -180,3 +186,4 @@ def test_what_was_chosen_is_sent(make_plugin: MakePlugin, recorder: str) -> None
         "/v1/catalog/services?ns=ns1&partition=p1&dc=dc+2",
     ]
     assert {headers["X-Consul-Token"] for _, headers in Recorder.seen} == {"hush"}
+    assert {headers["Authorization"] for _, headers in Recorder.seen} == {"Basic bWU6w6k="}

@@ -1,10 +1,12 @@
 """TLS, mutual TLS and ACLs, on real agents that demand them."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from enlist.backend_options import Secret
 from enlist.errors import TimedOutError, UnauthorisedError, UnavailableError
@@ -64,6 +66,30 @@ def test_tls_refuses_a_server_of_a_stranger(
     with pytest.raises(UnauthorisedError, match="Check ca"):
         make_plugin(consul_tls_server.endpoint, **chosen).probe(CALL_S)
     make_plugin(consul_tls_server.endpoint, tls_verify=False, **chosen).probe(CALL_S)
+
+
+def test_tls_trusts_a_folder_of_authorities(
+    make_plugin: MakePlugin,
+    consul_tls_server: ConsulServer,
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    """ca_path is what OpenSSL takes: each authority under the hash of its name."""
+    chosen = {**mutual(certificates), "ca_path": tmp_path}
+    ca = chosen.pop("ca")
+    with pytest.raises(UnauthorisedError, match="Check ca"):
+        make_plugin(consul_tls_server.endpoint, **chosen).probe(CALL_S)
+    (tmp_path / f"{_name_hash(ca)}.0").symlink_to(ca)
+    make_plugin(consul_tls_server.endpoint, **chosen).probe(CALL_S)
+
+
+def _name_hash(certificate: Path) -> str:
+    """Return the hash under which OpenSSL looks for an authority whose name is short."""
+    name = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
+    lower = [x509.NameAttribute(one.oid, str(one.value).lower()) for one in name]
+    inner = x509.Name(lower).public_bytes()[2:]
+    digest = hashlib.sha1(inner, usedforsecurity=False).digest()
+    return f"{int.from_bytes(digest[:4], 'little'):08x}"
 
 
 def test_client_certificate_that_the_agent_refuses_is_unauthorised(

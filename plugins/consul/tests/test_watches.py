@@ -1,16 +1,22 @@
 """Watches on a real agent, and through connections that break."""
 
 import contextlib
+import http.server
 import json
 import socket
+import threading
+import time
 from collections.abc import Callable
 from email.message import Message
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import pytest
 
-from enlist.errors import UnavailableError
+from enlist.errors import TimedOutError, UnavailableError
 from enlist.stopping import StopToken
+from enlist_consul import watches
 from enlist_consul.connection import Answer
 from enlist_consul.listing import Listing
 from enlist_consul.watches import Allowance, next_index
@@ -128,6 +134,67 @@ def test_watch_whose_connection_is_cut_raises(
     assert follower.next() == []
     proxy.cut()
     assert isinstance(follower.ended(), UnavailableError)
+
+
+def test_watch_of_a_connection_that_died_in_silence_raises(
+    make_plugin: MakePlugin,
+    consul_server: ConsulServer,
+    make_proxy: MakeProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half-open connections end: an answer is later than asked for by so much, and no more."""
+    monkeypatch.setattr(watches, "WAITS_S", (0.2, 0.3))
+    monkeypatch.setattr(watches, "LIST_TIMEOUT_S", 1.0)
+    proxy = make_proxy(consul_server.endpoint)
+    follower = Follower(make_plugin(proxy.endpoint), "nobody")
+    assert follower.next() == []
+    proxy.swallow()
+    began = time.monotonic()
+    assert isinstance(follower.ended(), TimedOutError)
+    assert time.monotonic() - began < 5
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """Answers with the indexes of a script, one after another, and keeps what was asked."""
+
+    protocol_version = "HTTP/1.1"
+    indexes: ClassVar[list[str]] = []
+    asked: ClassVar[list[dict[str, list[str]]]] = []
+    ended: ClassVar[threading.Event]
+
+    def do_GET(self) -> None:
+        self.asked.append(parse_qs(urlsplit(self.path).query))
+        index = self.indexes.pop(0) if self.indexes else "4"
+        if not self.indexes:
+            self.ended.set()
+        self.send_response(200)
+        self.send_header("X-Consul-Index", index)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_watch_asks_anew_when_the_index_goes_backwards(make_plugin: MakePlugin) -> None:
+    """And otherwise for what comes after the last answer, each time for another while."""
+    Scripted.indexes, Scripted.ended = ["7", "9", "3", "4", "4"], threading.Event()
+    Scripted.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+        server.daemon_threads = False
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        follower = Follower(make_plugin(f"127.0.0.1:{server.server_port}"), "nobody")
+        assert Scripted.ended.wait(CALL_S)
+        assert follower.end() < STOP_S
+        server.shutdown()
+        thread.join()
+    first = Scripted.asked[:5]
+    assert [query.get("index") for query in first] == [None, ["7"], ["9"], None, ["4"]]
+    waits = [float(query["wait"][0].removesuffix("ms")) for query in first if "wait" in query]
+    assert len(set(waits)) == len(waits) == 3
+    assert all(40_000 <= wait <= 50_000 for wait in waits)
 
 
 def test_watch_of_a_name_that_nobody_can_have_is_empty_and_ends(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
-from enlist.backend_options import read_secret
+from enlist.backend_options import Secret, read_secret
 from enlist.errors import TimedOutError, UnavailableError
 from enlist_consul.connection import Answer, Connection
 from enlist_consul.deadline import Deadline
@@ -42,6 +43,7 @@ class Client:
         self._breaks = 0
         common = {"ns": options.namespace, "partition": options.partition}
         self._common = urlencode({name: value for name, value in common.items() if value})
+        self._auth = _basic(options.http_auth)
         self._elsewhere = urlencode({"dc": options.datacenter}) if options.datacenter else ""
 
     @property
@@ -120,7 +122,7 @@ class Client:
         self, connection: Connection, request: Request, deadline: Deadline
     ) -> tuple[Answer, str]:
         token = read_secret(self._options.token, self._options.token_file).reveal()
-        headers = {"X-Consul-Token": token} if token else {}
+        headers = {**self._auth, "X-Consul-Token": token} if token else self._auth
         elsewhere = self._elsewhere if request.elsewhere else ""
         query = "&".join(filter(None, (request.query, self._common, elsewhere)))
         target = f"{request.path}?{query}" if query else request.path
@@ -173,6 +175,14 @@ class Client:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _basic(auth: Secret) -> dict[str, str]:
+    """Return the header of HTTP's basic authentication, if there is to be one."""
+    if not auth:
+        return {}
+    coded = base64.b64encode(auth.reveal().encode()).decode()
+    return {"Authorization": f"Basic {coded}"}
 
 
 def _is_answer(request: Request, answer: Answer) -> bool:

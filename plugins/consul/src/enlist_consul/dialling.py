@@ -6,10 +6,11 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from enlist.errors import UnauthorisedError
-from enlist_consul.options import ConsulOptions
+from enlist_consul.options import DEFAULT_PORT, ConsulOptions
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["make_connection"]
 
 _OnDialled: TypeAlias = Callable[[socket.socket], None]
+_Dial: TypeAlias = Callable[[float | None, _OnDialled], socket.socket]
 
 
 def make_connection(options: ConsulOptions, on_dialled: _OnDialled) -> HTTPConnection:
@@ -33,7 +35,10 @@ def make_connection(options: ConsulOptions, on_dialled: _OnDialled) -> HTTPConne
     plain, secure = _connection_classes()
     agent = options.agent
     made: HTTPConnection
-    if options.uses_tls:
+    if isinstance(agent, Path):
+        dial = functools.partial(_dial_unix, str(agent))
+        made = plain("localhost", DEFAULT_PORT, dial=dial, on_dialled=on_dialled)
+    elif options.uses_tls:
         made = secure(
             agent.host,
             agent.port,
@@ -50,14 +55,15 @@ def make_connection(options: ConsulOptions, on_dialled: _OnDialled) -> HTTPConne
 def _context(options: ConsulOptions) -> ssl.SSLContext:
     """Read the certificates, which may have been renewed since the last connection."""
     try:
-        context = ssl.create_default_context(cafile=options.ca)
+        context = ssl.create_default_context(cafile=options.ca, capath=options.ca_path)
         if options.cert is not None:
             context.load_cert_chain(options.cert, options.key)
     except OSError as exc:  # an SSLError is one
         reason = exc.strerror or str(exc)
         raise UnauthorisedError(
-            f"Consul: a file of ca={options.ca}, cert={options.cert}, key={options.key} cannot be "
-            f"used: {reason}. Check that they are PEM files that this process may read."
+            f"Consul: a file of ca={options.ca}, ca_path={options.ca_path}, cert={options.cert}, "
+            f"key={options.key} cannot be used: {reason}. Check that they are PEM files that "
+            "this process may read."
         ) from exc
     if not options.tls_verify:
         context.check_hostname = False
@@ -71,12 +77,15 @@ def _connection_classes() -> tuple[Callable[..., Any], Callable[..., Any]]:
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
     class Dialling(HTTPConnection):
-        def __init__(self, host: str, port: int, *, on_dialled: _OnDialled) -> None:
+        def __init__(
+            self, host: str, port: int, *, on_dialled: _OnDialled, dial: _Dial | None = None
+        ) -> None:
             super().__init__(host, port)
             self._on_dialled = on_dialled
+            self._dial = dial or functools.partial(_dial, host, port)
 
         def _new_conn(self) -> socket.socket:
-            return _dial(self.host, self.port, self.timeout, self._on_dialled)
+            return self._dial(self.timeout, self._on_dialled)
 
     class DiallingSecurely(HTTPSConnection):
         def __init__(
@@ -103,12 +112,31 @@ def _dial(host: str, port: int, timeout_s: float | None, on_dialled: _OnDialled)
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(timeout_s)
-            on_dialled(sock)
-            sock.connect(where)
+            _connect(sock, where, timeout_s, on_dialled)
         except OSError as exc:
             sock.close()
             error = exc
         else:
             return sock
     raise error
+
+
+def _dial_unix(path: str, timeout_s: float | None, on_dialled: _OnDialled) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _connect(sock, path, timeout_s, on_dialled)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect(
+    sock: socket.socket,
+    where: tuple[Any, ...] | str,
+    timeout_s: float | None,
+    on_dialled: _OnDialled,
+) -> None:
+    sock.settimeout(timeout_s)
+    on_dialled(sock)
+    sock.connect(where)

@@ -13,7 +13,8 @@ from enlist.errors import InvalidOptionError
 __all__ = ["ConsulOptions"]
 
 DEFAULT_PORT: Final = 8500
-_SCHEMES: Final = {"http": False, "https": True}
+_UNIX: Final = "unix"
+_SCHEMES: Final = {"http": False, "https": True, _UNIX: False}
 _SHORTEST_TTL: Final = dt.timedelta(seconds=1)
 _LONGEST_TTL: Final = dt.timedelta(days=1)
 # The agent itself takes anything shorter for a minute.
@@ -28,20 +29,24 @@ class ConsulOptions:
 
     Attributes:
         address: the one agent that keeps our registrations, as a rule the one of this machine:
-            "host", "host:port", or the same after "http://" or "https://".
+            "host", "host:port", the same after "http://" or "https://", or the path of a unix
+            socket after "unix://".
         ttl: how long records outlive a process that died, 1 s to a day.
         deregister_after: how long the agent keeps the record of a dead process, which nobody
             sees any more, before it removes it: a minute to 30 days.
         token: the ACL token; empty where Consul has no ACLs.
         token_file: a file that holds the token; read anew for each request.
+        http_auth: "user:password" for a web server that stands before the agent and asks for it
+            (HTTP's basic authentication); empty for none.
         datacenter: where to look for instances, if not in the agent's own datacenter. Records
             are always written to the agent's own.
         namespace: of Consul Enterprise.
         partition: of Consul Enterprise.
-        tls: use TLS with the system's authorities; ``ca``, ``cert`` and "https://" switch it on
-            as well.
+        tls: use TLS with the system's authorities; ``ca``, ``ca_path``, ``cert`` and "https://"
+            switch it on as well.
         tls_verify: check the agent's certificate. Switch it off in experiments only.
         ca: a PEM file with the authorities to trust instead of the system's.
+        ca_path: a folder of such files, named by their hashes as ``openssl rehash`` does it.
         cert: a PEM file with the client's certificate chain.
         key: a PEM file with the key of ``cert``.
         server_name: the name that the agent's certificate must have, where it is another than
@@ -77,6 +82,11 @@ class ConsulOptions:
     token_file: Path | None = option(
         None, help="a file that holds the ACL token", aliases_env=("CONSUL_HTTP_TOKEN_FILE",)
     )
+    http_auth: Secret = option(
+        Secret(),
+        help="user:password, where a web server before the agent asks for it",
+        aliases_env=("CONSUL_HTTP_AUTH",),
+    )
     datacenter: str = option("", help="where to look for instances, if not in the agent's own")
     namespace: str = option(
         "", help="the namespace, in Consul Enterprise", aliases_env=("CONSUL_NAMESPACE",)
@@ -86,7 +96,7 @@ class ConsulOptions:
     )
     tls: bool = option(
         default=False,
-        help="use TLS; ca, cert and https:// switch it on as well",
+        help="use TLS; ca, ca_path, cert and https:// switch it on as well",
         aliases_env=("CONSUL_HTTP_SSL",),
     )
     tls_verify: bool = option(
@@ -96,6 +106,11 @@ class ConsulOptions:
     )
     ca: Path | None = option(
         None, help="a PEM file with the authorities to trust", aliases_env=("CONSUL_CACERT",)
+    )
+    ca_path: Path | None = option(
+        None,
+        help="a folder with the authorities to trust, named by their hashes",
+        aliases_env=("CONSUL_CAPATH",),
     )
     cert: Path | None = option(
         None,
@@ -139,18 +154,25 @@ class ConsulOptions:
         if (self.cert is None) != (self.key is None):
             missing, given = ("key", "cert") if self.key is None else ("cert", "key")
             raise InvalidOptionError(missing, None, f"is needed with {given}; give both or neither")
+        if self.http_auth and ":" not in self.http_auth.reveal():
+            raise InvalidOptionError("http_auth", str(self.http_auth), "must be user:password")
         if not self.check_path.startswith("/"):
             raise InvalidOptionError("check_path", self.check_path, "must begin with '/'")
         if self.max_watches < 0:
             raise InvalidOptionError("max_watches", self.max_watches, "must not be negative")
 
     @property
-    def agent(self) -> HostPort:
-        """The host and port of ``address``."""
+    def agent(self) -> HostPort | Path:
+        """The host and port of ``address``, or the path of its unix socket."""
         scheme, separator, rest = self.address.rpartition("://")
+        if scheme == _UNIX:
+            if not rest.startswith("/"):
+                rule = "must have the whole path of the socket after unix://"
+                raise InvalidOptionError("address", self.address, rule)
+            return Path(rest)
         if separator and scheme not in _SCHEMES:
-            rule = "must begin with http:// or https://, or with the host; a unix socket is not yet"
-            raise InvalidOptionError("address", self.address, f"{rule} understood")
+            rule = "must begin with http://, https:// or unix://, or with the host"
+            raise InvalidOptionError("address", self.address, rule)
         hosts = parse_hosts(rest.removesuffix("/"), default_port=DEFAULT_PORT, field="address")
         if len(hosts) != 1:
             rule = "must name one agent: a registration lives at the agent that it was made at"
@@ -163,7 +185,7 @@ class ConsulOptions:
         scheme, separator, _ = self.address.partition("://")
         if separator:
             return _SCHEMES[scheme]
-        return self.tls or self.ca is not None or self.cert is not None
+        return self.tls or any(one is not None for one in (self.ca, self.ca_path, self.cert))
 
     @property
     def ttl_s(self) -> float:

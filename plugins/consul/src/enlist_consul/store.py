@@ -94,7 +94,8 @@ class Store:
         if holder is Holder.US:
             self._client.call(deregister(service_id(info)), deadline)
         self.signs.forget(info)
-        if holder in {Holder.US, Holder.NOBODY}:
+        is_sure = holder is Holder.US and self._catalog.is_proven
+        if holder in {Holder.US, Holder.NOBODY} and not is_sure:
             self._catalog.await_gone(info, deadline)
 
     def look(self, infos: Sequence[Info], deadline: Deadline) -> Outcomes[Info, Holder]:
