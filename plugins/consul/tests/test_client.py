@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from enlist.errors import RejectedError, TimedOutError, UnauthorisedError, UnavailableError
-from enlist_consul.failures import UnknownCheckError, refused
+from enlist_consul.failures import NoAclsError, UnknownCheckError, refused
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
 from tests.following import Follower
 from tests.servers.consul import ConsulServer
@@ -169,6 +169,7 @@ def test_list_that_acls_have_shortened_is_unauthorised(make_plugin: MakePlugin, 
         (404, b"", RejectedError),
         (500, b'CheckID "x" does not have associated TTL', UnknownCheckError),
         (404, b'Unknown check ID "x"', UnknownCheckError),
+        (401, b"ACL support disabled", NoAclsError),
     ],
 )
 def test_refusal_is_the_error_that_fits(status: int, body: bytes, wanted: type[Exception]) -> None:

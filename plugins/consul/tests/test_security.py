@@ -10,10 +10,12 @@ from cryptography import x509
 
 from enlist.backend_options import Secret
 from enlist.errors import TimedOutError, UnauthorisedError, UnavailableError
+from enlist_consul.plugin import ConsulRegistry
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
 from tests.following import Follower
 from tests.servers.certificates import Certificates
 from tests.servers.consul import ConsulServer
+from tests.waiting import eventually
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 PUBLISHER = 'service "%s" { policy = "write" } node_prefix "" { policy = "read" }'
@@ -183,17 +185,64 @@ def test_record_that_the_token_may_not_see_is_not_confirmed(
         plugin.register(make_info(), 2)
 
 
+def warnings_of_empty(
+    plugin: ConsulRegistry, name: str, caplog: pytest.LogCaptureFixture
+) -> list[str]:
+    """Resolve what is not there until the plugin knows what that means; return its warnings."""
+
+    def is_settled() -> bool:
+        assert plugin.resolve(name, CALL_S) == []
+        return plugin._open().empty_lists._is_settled
+
+    eventually(is_settled, why="the agent has told whether it has ACLs")
+    assert plugin.resolve(name, CALL_S) == []
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("has_token", [True, False])
 def test_empty_list_that_may_be_one_of_rights_is_warned_of_once(
     make_plugin: MakePlugin,
     consul_acl_server: ConsulServer,
     name: str,
     caplog: pytest.LogCaptureFixture,
+    *,
+    has_token: bool,
 ) -> None:
-    """Consul answers a token without rights with an empty list."""
-    token = token_for(consul_acl_server, name, 'key "x" { policy = "read" }')
+    """Consul answers a token without rights, and whoever has none, with an empty list."""
+    token = token_for(consul_acl_server, name, 'key "x" { policy = "read" }') if has_token else ""
     plugin = make_plugin(consul_acl_server.endpoint, token=Secret(token))
-    for _ in range(3):
-        assert plugin.resolve(name, CALL_S) == []
-    warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
-    assert len(warnings) == 1
-    assert "may lack" in warnings[0].getMessage()
+    (warning,) = warnings_of_empty(plugin, name, caplog)
+    assert "may lack" in warning
+
+
+def test_empty_list_that_hides_nothing_is_not_warned_of(
+    make_plugin: MakePlugin,
+    consul_acl_server: ConsulServer,
+    consul_server: ConsulServer,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither where there are no ACLs, whatever token is sent, nor where the token may do all."""
+    plugins = [
+        make_plugin(consul_server.endpoint),
+        make_plugin(consul_server.endpoint, token=Secret(UNKNOWN)),
+        make_plugin(consul_acl_server.endpoint, token=Secret(consul_acl_server.token)),
+    ]
+    for plugin in plugins:
+        assert warnings_of_empty(plugin, name, caplog) == []
+
+
+def test_token_that_may_only_read_resolves(
+    make_plugin: MakePlugin, consul_acl_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """A process that publishes nothing needs no right to write, and has none."""
+    owner = make_plugin(consul_acl_server.endpoint, token=Secret(consul_acl_server.token))
+    info = make_info()
+    owner.register(info, CALL_S)
+    rules = f'service "{name}" {{ policy = "read" }} node_prefix "" {{ policy = "read" }}'
+    token = token_for(consul_acl_server, name, rules)
+    reader = make_plugin(consul_acl_server.endpoint, token=Secret(token))
+    assert reader.resolve(name, CALL_S) == [info]
+    assert reader.services(CALL_S) == [name]
+    with pytest.raises(UnauthorisedError):
+        reader.register(make_info(), CALL_S)

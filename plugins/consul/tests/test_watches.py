@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.message import Message
+from http import HTTPStatus
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -163,6 +164,9 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     ended: ClassVar[threading.Event]
 
     def do_GET(self) -> None:
+        if not self.path.startswith("/v1/health"):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
         self.asked.append(parse_qs(urlsplit(self.path).query))
         index = self.indexes.pop(0) if self.indexes else "4"
         if not self.indexes:

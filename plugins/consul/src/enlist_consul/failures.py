@@ -14,7 +14,7 @@ from enlist.errors import (
     UnavailableError,
 )
 
-__all__ = ["UnknownCheckError", "broken", "hidden", "refused"]
+__all__ = ["NoAclsError", "UnknownCheckError", "broken", "hidden", "refused"]
 
 _SHOWN_CHARACTERS: Final = 200
 _DENIED: Final = ("Permission denied", "ACL not found", "lacks permission")
@@ -26,10 +26,15 @@ _POLICY: Final = (
 _OUR_CERTIFICATE: Final = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
 # Consul's words since 1.9 or so, and before; with ACLs the newer ones were there earlier.
 _UNKNOWN_CHECK: Final = ("Unknown check", "does not have associated TTL")
+_NO_ACLS: Final = "ACL support disabled"
 
 
 class UnknownCheckError(RejectedError):
     """The agent has no check of that ID. Never leaves this package."""
+
+
+class NoAclsError(RejectedError):
+    """The agent has no ACLs, and so nothing to tell of a token. Never leaves this package."""
 
 
 def broken(exc: Exception, where: object) -> RegistryError:
@@ -77,6 +82,8 @@ def refused(status: int, body: bytes, where: object, token: str) -> RegistryErro
     message = f"Consul at {where}: {status}, {words.rstrip('. ')}."
     if any(one in words for one in _UNKNOWN_CHECK):
         return UnknownCheckError(message)
+    if _NO_ACLS in words:
+        return NoAclsError(message)
     denied = any(one in words for one in _DENIED)
     if denied or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return UnauthorisedError(f"{message} {_POLICY}")

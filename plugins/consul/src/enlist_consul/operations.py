@@ -11,6 +11,7 @@ from enlist_consul.records import OWNER
 
 __all__ = [
     "LEADER",
+    "OWN_TOKEN",
     "SERVICE_NAMES",
     "Request",
     "agent_services",
@@ -55,6 +56,9 @@ class Request(NamedTuple):
 
 LEADER: Final = Request("GET", "/v1/status/leader")
 """Who leads the servers, as the agent hears from them."""
+
+OWN_TOKEN: Final = Request("GET", "/v1/acl/token/self")
+"""What Consul knows of the token that is sent."""
 
 SERVICE_NAMES: Final = Request("GET", "/v1/catalog/services", elsewhere=True)
 """All names, with their tags."""

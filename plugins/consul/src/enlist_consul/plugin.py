@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from enlist_consul.deadline import Deadline
 from enlist_consul.listing import Listing
 from enlist_consul.operations import LEADER, SERVICE_NAMES, instances
 from enlist_consul.options import ConsulOptions
+from enlist_consul.rights import EmptyLists
 from enlist_consul.store import Store
 from enlist_consul.watches import Watches
 
@@ -31,7 +31,6 @@ _PRINTABLE: Final = (
     "has a character that is not printable, such as a no-break space, which Consul refuses in "
     "the paths of its API; use letters, digits, punctuation, symbols and plain spaces"
 )
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class _Opened:
     store: Store
     beats: Beats
     watches: Watches
+    empty_lists: EmptyLists
 
 
 class ConsulRegistry:
@@ -66,7 +66,6 @@ class ConsulRegistry:
         self._lock = threading.Lock()
         self._parts: _Opened | None = None
         self._closed = False
-        self._warned = False
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -103,9 +102,10 @@ class ConsulRegistry:
         """Return the instances without a critical check, by a read that the leader stands for."""
         if not service_name.isprintable():
             return []  # validate lets nobody be registered so
-        answer = self._open().client.call(instances(service_name), Deadline(timeout_s))
+        parts = self._open()
+        answer = parts.client.call(instances(service_name), Deadline(timeout_s))
         found = Listing(service_name).fill(answer)
-        self._warn_of_empty(service_name, found)
+        parts.empty_lists.heed(service_name, found)
         return found
 
     @hookimpl
@@ -116,8 +116,9 @@ class ConsulRegistry:
             while not stop.wait(_LONG_S):
                 pass
             return
-        for found in self._open().watches.follow(service_name, stop):
-            self._warn_of_empty(service_name, found)
+        parts = self._open()
+        for found in parts.watches.follow(service_name, stop):
+            parts.empty_lists.heed(service_name, found)
             yield found
 
     @hookimpl
@@ -162,22 +163,8 @@ class ConsulRegistry:
                 store = Store(client, catalog, self._owner, self._options)
                 beats = Beats(store, catalog)
                 watches = Watches(client, self._options.max_watches, self._options.ttl_s)
-                self._parts = _Opened(client, store, beats, watches)
+                self._parts = _Opened(client, store, beats, watches, EmptyLists(client))
             return self._parts
-
-    def _warn_of_empty(self, service_name: str, found: Sequence[Info]) -> None:
-        """Say once what an empty list may mean where there are ACLs: Consul does not tell."""
-        has_token = bool(self._options.token) or self._options.token_file is not None
-        if found or not has_token or self._warned:
-            return
-        self._warned = True
-        _logger.warning(
-            "consul: no instance of %r was found. If there should be one, the token may lack "
-            'service "%s" { policy = "read" } or node_prefix "" { policy = "read" }: Consul '
-            "then answers with an empty list.",
-            service_name,
-            service_name,
-        )
 
 
 def _is_name(name: str) -> bool:
