@@ -121,14 +121,19 @@ class Renamed(ConsulServer):
 
     starts = 0
 
+    @property
+    def node(self) -> str:
+        """The name that it has now."""
+        return f"{self.name}-{self.starts}"
+
     def _settings(self) -> dict[str, object]:
         self.starts += 1
-        return {**super()._settings(), "node_name": f"{self.name}-{self.starts}"}
+        return {**super()._settings(), "node_name": self.node}
 
     def answers(self) -> bool:
-        """Tell whether there is a leader and the agent has a node."""
-        nodes = self._request("GET", "/v1/catalog/nodes")
-        return nodes.status == HTTPStatus.OK and bool(nodes.json())
+        """Tell whether its servers have heard of it."""
+        checks = self._request("GET", f"/v1/health/node/{self.node}")
+        return checks.status == HTTPStatus.OK and bool(checks.json())
 
 
 def test_agent_that_comes_back_under_another_name_is_recognised(
@@ -144,7 +149,7 @@ def test_agent_that_comes_back_under_another_name_is_recognised(
         assert {one.why for one in plugin.keep_alive(infos, CALL_S).lost} == {Why.GONE}
         assert plugin.restore(infos, 20) == []
         assert set(plugin.resolve(name, CALL_S)) == set(infos)
-        body = {"Node": "consul-renamed-2", "ServiceID": f"{name}:{infos[3].addr}"}
+        body = {"Node": server.node, "ServiceID": f"{name}:{infos[3].addr}"}
         server.call("PUT", "/v1/catalog/deregister", body)
         found = [one for _ in range(2) for one in plugin.keep_alive(infos, CALL_S).lost]
         assert [(one.info, one.why) for one in found] == [(infos[3], Why.GONE)]

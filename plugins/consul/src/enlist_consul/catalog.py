@@ -200,15 +200,17 @@ class Catalog:
     def _learn_node(self, found: object) -> None:
         """Note the name of the agent's node, which all of our records hang on.
 
-        A node that is gone leaves its records behind for a while; the newest one counts.
+        A node that is gone leaves its records behind for a while. One that is up counts, and of
+        several that with the newest record.
         """
         ours = [
             one
             for one in (found if isinstance(found, list) else ())
-            if owner_of(one["Service"]) == self._owner and _is_up(one["Checks"])
+            if owner_of(one["Service"]) == self._owner
         ]
         if ours:
-            self._node = max(ours, key=changed_at)["Node"]["Node"]
+            newest = max(ours, key=lambda one: (_is_up(one["Checks"]), changed_at(one)))
+            self._node = newest["Node"]["Node"]
 
     def _is_ours(self, one: Mapping[str, Any], info: Info) -> bool:
         record = _record_of(one["Service"], one["Checks"])
