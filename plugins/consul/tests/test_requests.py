@@ -1,5 +1,6 @@
 """What goes over the wire: as few requests as promised, and in them no more than was chosen."""
 
+import base64
 import datetime as dt
 import http.server
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from enlist.backend_options import Secret
 from enlist.hookspecs import Why
+from enlist_consul.operations import Request, beat, deregister, instances, service_and_checks
 from enlist_consul.plugin import ConsulRegistry
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
 from tests.bench.taps import HttpTap
@@ -105,6 +107,68 @@ def test_beat_is_one_request_and_a_look_every_other_time(
         plugin.register(info, CALL_S)
     taken = [requests(tap, lambda: plugin.keep_alive(infos, CALL_S)) for _ in range(2)]
     assert taken == [{BEAT: 2, WARN: 1}, {BEAT: 2, WARN: 1, COMPARE: 1}]
+
+
+def test_beats_of_many_share_a_few_connections(
+    plugin: ConsulRegistry, tapped: Proxy, make_info: MakeInfo
+) -> None:
+    """An agent accepts 200 connections from one host, however many services are kept there."""
+    infos = [make_info() for _ in range(60)]
+    assert plugin.restore(infos, 30) == []
+    for _ in range(3):
+        assert plugin.keep_alive(infos, CALL_S).lost == []
+    assert tapped.accepted <= 5
+
+
+def test_register_sends_these_bytes(
+    plugin: ConsulRegistry, tap: HttpTap, make_info: MakeInfo, name: str
+) -> None:
+    """This is Kitex's request, with a check and a tag of our own; a real agent takes it."""
+    info = make_info(weight=0, tags={"zone": "a:1", "x:y": "z"}, payload_codec="thrift")
+    plugin.register(info, CALL_S)
+    sent = tap.newest[REGISTER]
+    owner = plugin._owner
+    blob = base64.urlsafe_b64encode(
+        f'{{"v":1,"owner":"{owner}","codec":"thrift","tags":{{"x:y":"z"}}}}'.encode()
+    )
+    assert sent.path == "/v1/agent/service/register?replace-existing-checks=true"
+    assert sent.body.decode() == (
+        f'{{"ID":"{name}:10.0.0.1:8001","Name":"{name}","Address":"10.0.0.1","Port":8001,'
+        f'"Tags":["zone:a:1","enlist.{blob.decode().rstrip("=")}"],'
+        f'"Meta":{{"enlist_owner":"{owner}"}},"Weights":{{"Passing":1,"Warning":0}},'
+        f'"Checks":[{{"CheckID":"enlist:{owner}:{name}:10.0.0.1:8001#idle","Name":"enlist",'
+        '"TTL":"30s","Status":"warning","DeregisterCriticalServiceAfter":"60s"}]}'
+    )
+    assert plugin.resolve(name, CALL_S) == [info]
+
+
+@pytest.mark.parametrize(
+    "request_, method, target",
+    [
+        (
+            deregister("a b:[::1]:80"),
+            "PUT",
+            "/v1/agent/service/deregister/a%20b%3A%5B%3A%3A1%5D%3A80",
+        ),
+        (
+            beat("enlist:0:é#idle", warn=True),
+            "PUT",
+            "/v1/agent/check/warn/enlist%3A0%3A%C3%A9%23idle",
+        ),
+        (beat("enlist:0:a?b", warn=False), "PUT", "/v1/agent/check/pass/enlist%3A0%3Aa%3Fb"),
+        (service_and_checks("a%b"), "GET", "/v1/agent/health/service/id/a%25b"),
+        (instances("a&b"), "GET", "/v1/health/service/a%26b"),
+        (
+            instances("echo").waiting(7, 42.5),
+            "GET",
+            "/v1/health/service/echo?index=7&wait=42500ms",
+        ),
+    ],
+)
+def test_requests_are_these(request_: Request, method: str, target: str) -> None:
+    """What a name may hold is quoted, so that it is never read as a path or a query."""
+    query = f"?{request_.query}" if request_.query else ""
+    assert (request_.method, request_.path + query) == (method, target)
 
 
 def test_takeover_is_told_from_a_removal_by_one_read(

@@ -72,6 +72,16 @@ def test_register_takes_a_record_of_kitex_over(
     assert not lost(plugin.keep_alive([info], CALL_S))
 
 
+def test_service_of_another_tool_is_read_sensibly(
+    plugin: ConsulRegistry, consul_server: ConsulServer, name: str
+) -> None:
+    """Without an address it is at its node, without weights it has Consul's own, 1."""
+    consul_server.register({"Name": name, "Port": 5432, "Tags": ["primary", "zone:a"]})
+    wanted = Info(service_name=name, addr="127.0.0.1:5432", weight=1, tags={"zone": "a"})
+    eventually(lambda: plugin.resolve(name, CALL_S) == [wanted], why="it is read")
+    consul_server.deregister(name)
+
+
 def test_register_revives_a_record_whose_time_was_over(
     make_plugin: MakePlugin, consul_server: ConsulServer, make_info: MakeInfo, name: str
 ) -> None:

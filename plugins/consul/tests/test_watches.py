@@ -18,9 +18,9 @@ import pytest
 from enlist.errors import TimedOutError, UnavailableError
 from enlist.stopping import StopToken
 from enlist_consul import watches
+from enlist_consul.blocking import Allowance, next_index
 from enlist_consul.connection import Answer
 from enlist_consul.listing import Listing
-from enlist_consul.watches import Allowance, next_index
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
 from tests.following import Follower
 from tests.servers.consul import ConsulServer

@@ -11,6 +11,7 @@ find its servers. What each module answers:
 - :mod:`enlist_consul.beats` and :mod:`enlist_consul.signs`: the signs of life, and when they
   were given.
 - :mod:`enlist_consul.listing` and :mod:`enlist_consul.watches`: who is there, and what changes.
+- :mod:`enlist_consul.blocking`: what is asked of whoever waits for a change.
 - :mod:`enlist_consul.rights`: what an empty list may mean where there are ACLs.
 - :mod:`enlist_consul.operations`: the requests.
 - :mod:`enlist_consul.client`, :mod:`enlist_consul.connection`, :mod:`enlist_consul.dialling`

@@ -16,6 +16,7 @@ from typing import Any, Final
 from enlist.errors import RegistryError, TimedOutError
 from enlist.info import Info
 from enlist.records import MalformedRecordError, Record
+from enlist_consul.blocking import next_index
 from enlist_consul.client import Client
 from enlist_consul.connection import Answer
 from enlist_consul.deadline import Deadline
@@ -33,7 +34,6 @@ from enlist_consul.records import (
 __all__ = ["Catalog"]
 
 _NEVER: Final = float("-inf")
-_INDEX: Final = "X-Consul-Index"
 _LONGEST_WAIT_S: Final = 30.0
 # While a thousand records arrive one by one, the list of all changes with each of them.
 _PAUSE_S: Final = 0.02
@@ -175,10 +175,11 @@ class Catalog:
                 self._learn_node(found)
                 if holds(found):
                     return
-                newer = _index_of(answer)
-                if index and time.monotonic() - began < _PAUSE_S:
+                asked, index = index, next_index(index, answer)
+                # With an index to wait for, the first answer may be followed at once.
+                is_busy = time.monotonic() - began < _PAUSE_S
+                if is_busy and (asked or not index):
                     time.sleep(min(_PAUSE_S, deadline.left_s()))
-                index = newer if newer >= index else 0
         except TimedOutError as exc:
             words = _UNSEEN.format(what=what)
             raise TimedOutError(f"{exc} As far as is known, {words}") from exc
@@ -240,7 +241,3 @@ def _record_of(
         return decode(entry_of(service, checks))
     except MalformedRecordError:
         return None
-
-
-def _index_of(answer: Answer) -> int:
-    return int(answer.headers.get(_INDEX, "0"))

@@ -12,13 +12,13 @@ from typing import Final
 from enlist.errors import RegistryError
 from enlist.hookspecs import Stop
 from enlist.info import Info
+from enlist_consul.blocking import Allowance, next_index
 from enlist_consul.client import Client, Line
-from enlist_consul.connection import Answer
 from enlist_consul.deadline import Deadline
 from enlist_consul.listing import Listing
 from enlist_consul.operations import instances
 
-__all__ = ["Allowance", "Watches", "next_index"]
+__all__ = ["Watches"]
 
 LIST_TIMEOUT_S: Final = 10.0
 """How long an answer may take that does not wait for a change."""
@@ -30,9 +30,6 @@ WAITS_S: Final = (40.0, 50.0)
 _LATER: Final = 1 + 1 / 16
 _LEAST_WAIT_S: Final = 0.01
 _POLL_S: Final = 2.0
-_INDEX: Final = "X-Consul-Index"
-_MOST_AT_ONCE: Final = 20
-_PER_SECOND: Final = 10.0
 _logger = logging.getLogger(__name__)
 
 
@@ -113,33 +110,3 @@ class Watches:
         while not stop.is_set():
             yield listing.fill(self._client.call(request, Deadline(_POLL_S)))
             stop.wait(_POLL_S)
-
-
-def next_index(before: int, answer: Answer) -> int:
-    """Return the index to wait for; 0 to ask at once, where the agent's went backwards.
-
-    Source: https://developer.hashicorp.com/consul/api-docs/features/blocking
-    """
-    try:
-        index = int(answer.headers.get(_INDEX, ""))
-    except ValueError:
-        return 0
-    return index if index >= max(before, 1) else 0
-
-
-class Allowance:
-    """How soon to ask again: at once after a few answers, and ten times a second in the long run.
-
-    An agent answers at once for a service without instances whenever anything else changes.
-    """
-
-    def __init__(self, now: float) -> None:
-        """Begin with as much as there can be."""
-        self._left = float(_MOST_AT_ONCE)
-        self._at = now
-
-    def take(self, now: float) -> float:
-        """Return for how many seconds to wait before the next request."""
-        self._left = min(_MOST_AT_ONCE, self._left + (now - self._at) * _PER_SECOND) - 1
-        self._at = now
-        return max(0.0, -self._left / _PER_SECOND)
