@@ -244,7 +244,7 @@ def fleet(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what was promised, some 20 minutes; `-- core etcd --json FILE` chooses suites."""
+    """Measure what was promised, some 25 minutes; `-- core etcd --json FILE` chooses suites."""
     install_packages(session, *test_group())
     session.run("python", "-m", "tests.bench", *session.posargs)
 

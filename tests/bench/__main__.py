@@ -32,7 +32,7 @@ SUITES: Final = {
     "core": Suite("tests.bench.core", 2),
     "etcd": Suite("tests.bench.etcd", 5),
     "zookeeper": Suite("tests.bench.zookeeper", 8),
-    "consul": Suite("tests.bench.consul", 6),
+    "consul": Suite("tests.bench.consul", 12),
 }
 
 

@@ -198,11 +198,11 @@ def propagation(bench: Bench, server: ConsulServer) -> None:
 
 def held(bench: Bench, server: ConsulServer) -> None:
     """Hold many while nothing happens, and count what some of them send."""
-    with Holder(url(server.endpoint), bench.size(_MANY)) as holder:
+    with Holder(url(server.endpoint), bench.size(_MANY)) as holder, connected(server) as raw:
         add_steady_rows(bench, holder, at_most_percent=HELD_CPU_PERCENT)
-        states = holder.states()
-    lost = Estimate.exact(holder.count + 1 - states.get("enlisted", 0))
-    bench.add(f"{holder.count} held: not alive", lost, at_most=0, note=str(states))
+        lost = Estimate.exact(holder.count - raw.passing(SERVICE))
+        note = str(holder.states())
+    bench.add(f"{holder.count} held: not seen by readers", lost, at_most=0, note=note)
     tap = HttpTap()
     with (
         Proxy(server.endpoint, tap=tap) as proxy,

@@ -63,6 +63,10 @@ class RawConsul:
         """Return how many services the agent has."""
         return len(self._get("/v1/agent/services").json())
 
+    def passing(self, service_name: str) -> int:
+        """Return how many instances of a service a plain reader is given."""
+        return len(self._get(f"/v1/health/service/{service_name}?passing").json())
+
     def has(self, info: Info) -> bool:
         """Return whether the agent has that record."""
         path = f"/v1/agent/service/{service_id(info)}"
