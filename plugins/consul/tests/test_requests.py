@@ -190,7 +190,9 @@ def test_takeover_is_told_from_a_removal_by_one_read(
         before = tap.counts.copy()
         (lost,) = plugin.keep_alive([info], CALL_S).lost
         assert (lost.info, lost.why) == (info, why)
-        assert kinds(tap.counts - before) == {BEAT: 1, LOOK: 1}
+        taken = kinds(tap.counts - before)
+        del taken[COMPARE]  # of every other round
+        assert taken == {BEAT: 1, LOOK: 1}
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):

@@ -125,18 +125,27 @@ def test_restore_of_many_looks_at_all_of_them_at_once(
 
 
 def test_removal_from_the_catalogue_alone_is_noticed(
-    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
+    plugin: ConsulRegistry,
+    other: ConsulRegistry,
+    consul_server: ConsulServer,
+    make_info: MakeInfo,
+    name: str,
 ) -> None:
-    """The agent goes on taking beats for what its servers have lost; a look finds it."""
-    info = make_info()
+    """The agent goes on taking beats for what its servers have lost; a look finds it.
+
+    That another record has been taken over for good keeps nobody from looking.
+    """
+    info, taken_over = make_info(), make_info()
     plugin.register(info, CALL_S)
+    plugin.register(taken_over, CALL_S)
+    other.register(taken_over, CALL_S)
     body = {"Node": consul_server.name, "ServiceID": id_of(info)}
     consul_server.call("PUT", "/v1/catalog/deregister", body)
-    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="it was removed")
-    beats = [lost(plugin.keep_alive([info], CALL_S)) for _ in range(2)]
-    assert {info: Why.GONE} in beats
+    eventually(lambda: plugin.resolve(name, CALL_S) == [taken_over], why="it was removed")
+    beats = [lost(plugin.keep_alive([info, taken_over], CALL_S)) for _ in range(2)]
+    assert {info: Why.GONE, taken_over: Why.SUPERSEDED} in beats
     assert lost(plugin.restore([info], CALL_S)) == {}
-    assert plugin.resolve(name, CALL_S) == [info]
+    assert set(plugin.resolve(name, CALL_S)) == {info, taken_over}
 
 
 def test_removed_check_is_a_lost_record(

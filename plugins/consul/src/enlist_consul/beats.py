@@ -20,6 +20,9 @@ from enlist_consul.store import Holder, Store
 
 __all__ = ["Beats"]
 
+# Of the time of a round, should the servers be slow to say what they have.
+_SHARE_OF_LOOK: Final = 1 / 4
+
 _ROUNDS_PER_LOOK: Final = 2
 """How often the catalogue is compared: beats go to the agent, and do not notice what it lost."""
 
@@ -42,22 +45,26 @@ class Beats:
         Raises:
             RegistryError: nothing was learnt of any.
         """
+        missing = self._missing(infos, deadline) if self._is_time_to_look() else ()
         by_need = sorted(infos, key=self._store.signs.at_s)
         outcomes = spread(by_need, lambda info: self._store.beat(info, deadline), deadline)
         if not outcomes.done:
             raise outcomes.first_error(deadline)
-        alive = [info for info, is_known in outcomes.done if is_known]
+        alive = {info for info, is_known in outcomes.done if is_known}
         unknown = [info for info, is_known in outcomes.done if not is_known]
-        lost = [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
+        lost = [Lost(info, Why.GONE) for info in missing if info in alive]
+        lost += [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
         lost += [
             Lost(info, Why.FAILED, TimedOutError("Consul: no time was left for this one's beat."))
             for info in outcomes.unreached
         ]
         lost += self._why(unknown, deadline)
-        if self._is_time_to_look() and not lost and not deadline.passed:
-            missing = self._catalog.missing(alive, deadline)
-            lost += [Lost(info, Why.GONE) for info in missing]
         return lost
+
+    def _missing(self, infos: Sequence[Info], deadline: Deadline) -> Sequence[Info]:
+        """Look before the beats, which may take all the time that there is."""
+        brief = deadline.within(deadline.left_s() * _SHARE_OF_LOOK)
+        return self._catalog.missing(infos, brief)
 
     def _why(self, unknown: Sequence[Info], deadline: Deadline) -> Iterator[Lost]:
         """Tell who has what was taken from us."""

@@ -139,7 +139,7 @@ class Catalog:
         self._await(request, are_gone, deadline, "no such records")
 
     def missing(self, infos: Sequence[Info], deadline: Deadline) -> list[Info]:
-        """Return those that the catalogue lacks although the agent has them; one request.
+        """Return those whose checks the catalogue lacks, by one request.
 
         Returns:
             None of them where the catalogue cannot be read.
@@ -160,7 +160,8 @@ class Catalog:
             self._node = None
             return []
         missing = [info for info in infos if check_id(info, self._owner) not in there]
-        self._proven = (_NEVER, 0) if missing else moment
+        if not missing:
+            self._proven = moment
         return missing
 
     def _await(
