@@ -193,6 +193,8 @@ def test_takeover_is_told_from_a_removal_by_one_read(
         taken = kinds(tap.counts - before)
         del taken[COMPARE]  # of every other round
         assert taken == {BEAT: 1, LOOK: 1}
+        # From now on the read alone tells whether that is still so.
+        assert requests(tap, partial(plugin.keep_alive, [info], CALL_S))[BEAT] == 0
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):

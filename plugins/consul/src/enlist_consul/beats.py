@@ -46,12 +46,16 @@ class Beats:
             RegistryError: nothing was learnt of any.
         """
         missing = self._missing(infos, deadline) if self._is_time_to_look() else ()
-        by_need = sorted(infos, key=self._store.signs.at_s)
+        signs = self._store.signs
+        # A check that the agent did not know, and that was not written since, need not be tried.
+        by_need = sorted(filter(signs.knows, infos), key=signs.at_s)
+        known = set(by_need)
         outcomes = spread(by_need, lambda info: self._store.beat(info, deadline), deadline)
-        if not outcomes.done:
+        if by_need and not outcomes.done:
             raise outcomes.first_error(deadline)
         alive = {info for info, is_known in outcomes.done if is_known}
-        unknown = [info for info, is_known in outcomes.done if not is_known]
+        unknown = [info for info in infos if info not in known]
+        unknown += [info for info, is_known in outcomes.done if not is_known]
         lost = [Lost(info, Why.GONE) for info in missing if info in alive]
         lost += [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
         lost += [

@@ -91,6 +91,10 @@ class Signs:
         """Hear that the agent has no such record of ours."""
         self._newest.pop(service_id(info), None)
 
+    def knows(self, info: Info) -> bool:
+        """Return whether the agent may have a record of ours, as far as is known."""
+        return service_id(info) in self._newest
+
     def at_s(self, info: Info) -> float:
         """Return when a record gave its newest sign; minus infinity where that is not known."""
         sign = self._newest.get(service_id(info))
