@@ -7,10 +7,10 @@ why it is not so.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from enlist.errors import TimedOutError
+from enlist.errors import RegistryError, TimedOutError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Info
 from enlist_consul.catalog import Catalog
@@ -20,8 +20,9 @@ from enlist_consul.store import Holder, Store
 
 __all__ = ["Beats"]
 
-# Of the time of a round, should the servers be slow to say what they have.
+# Of the time that is left of a round: for a look, should the answer be slow, and for all beats.
 _SHARE_OF_LOOK: Final = 1 / 4
+_SHARE_OF_BEATS: Final = 0.9
 
 _ROUNDS_PER_LOOK: Final = 2
 """How often the catalogue is compared: beats go to the agent, and do not notice what it lost."""
@@ -50,39 +51,47 @@ class Beats:
         # A check that the agent did not know, and that was not written since, need not be tried.
         by_need = sorted(filter(signs.knows, infos), key=signs.at_s)
         known = set(by_need)
-        outcomes = spread(by_need, lambda info: self._store.beat(info, deadline), deadline)
-        if by_need and not outcomes.done:
-            raise outcomes.first_error(deadline)
-        alive = {info for info, is_known in outcomes.done if is_known}
-        unknown = [info for info in infos if info not in known]
-        unknown += [info for info, is_known in outcomes.done if not is_known]
-        lost = [Lost(info, Why.GONE) for info in missing if info in alive]
+        strays = [info for info in infos if info not in known]
+        lost = self._why(strays, _part(deadline, _SHARE_OF_LOOK))
+        # What is begun has until the end to be answered.
+        begun_by = _part(deadline, _SHARE_OF_BEATS)
+        outcomes = spread(by_need, lambda info: self._store.beat(info, deadline), begun_by)
+        alive = {info for info, is_there in outcomes.done if is_there}
+        lost += self._why([info for info, is_there in outcomes.done if not is_there], deadline)
+        lost += [Lost(info, Why.GONE) for info in missing if info in alive]
         lost += [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
-        lost += [
-            Lost(info, Why.FAILED, TimedOutError("Consul: no time was left for this one's beat."))
-            for info in outcomes.unreached
-        ]
-        lost += self._why(unknown, deadline)
+        no_time = TimedOutError("Consul: no time was left for this one's beat.")
+        lost += [Lost(info, Why.FAILED, no_time) for info in outcomes.unreached]
+        if not alive and all(one.why is Why.FAILED for one in lost):
+            raise next((one.error for one in lost if one.error is not None), no_time)
         return lost
 
     def _missing(self, infos: Sequence[Info], deadline: Deadline) -> Sequence[Info]:
         """Look before the beats, which may take all the time that there is."""
-        brief = deadline.within(deadline.left_s() * _SHARE_OF_LOOK)
-        return self._catalog.missing(infos, brief)
+        return self._catalog.missing(infos, _part(deadline, _SHARE_OF_LOOK))
 
-    def _why(self, unknown: Sequence[Info], deadline: Deadline) -> Iterator[Lost]:
+    def _why(self, unknown: Sequence[Info], deadline: Deadline) -> list[Lost]:
         """Tell who has what was taken from us."""
         if not unknown:
-            return
-        looked = self._store.look(unknown, deadline)
-        for info, who in looked.done:
-            yield Lost(info, Why.SUPERSEDED if who is Holder.ANOTHER else Why.GONE)
-        for info, error in looked.failed:
-            yield Lost(info, Why.FAILED, error)
-        for info in looked.unreached:
-            yield Lost(info, Why.FAILED, looked.first_error(deadline))
+            return []
+        try:
+            looked = self._store.look(unknown, deadline)
+        except RegistryError as exc:
+            return [Lost(info, Why.FAILED, exc) for info in unknown]
+        lost = [
+            Lost(info, Why.SUPERSEDED if who is Holder.ANOTHER else Why.GONE)
+            for info, who in looked.done
+        ]
+        lost += [Lost(info, Why.FAILED, error) for info, error in looked.failed]
+        return lost + [
+            Lost(info, Why.FAILED, looked.first_error(deadline)) for info in looked.unreached
+        ]
 
     def _is_time_to_look(self) -> bool:
         with self._lock:
             self._rounds += 1
             return self._rounds % _ROUNDS_PER_LOOK == 0
+
+
+def _part(deadline: Deadline, share: float) -> Deadline:
+    return deadline.within(deadline.left_s() * share)

@@ -121,7 +121,7 @@ class Store:
             if who is Holder.NOBODY:
                 self.signs.forget(info)
         free = [info for info, who in looked.done if who is not Holder.ANOTHER]
-        written = self._write_all(free, deadline.within(deadline.left_s() * _SHARE_OF_WRITES))
+        written = self._write_all(free, deadline)
         for outcomes in (looked, written):
             lost += [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
             lost += [Lost(info, Why.GONE) for info in outcomes.unreached]
@@ -170,17 +170,21 @@ class Store:
 
     def _write_all(self, infos: Sequence[Info], deadline: Deadline) -> Outcomes[Info, None]:
         """Write all; what was written first is kept alive meanwhile, which may take many ttls."""
-        outcomes = self._write_for_a_while(infos, deadline)
-        while outcomes.unreached and not outcomes.failed and not deadline.passed:
+        begun_by = deadline.within(deadline.left_s() * _SHARE_OF_WRITES)
+        outcomes = self._write_for_a_while(infos, begun_by, deadline)
+        while outcomes.unreached and not outcomes.failed and not begun_by.passed:
             self._beat_all([info for info, _ in outcomes.done], deadline)
-            more = self._write_for_a_while(outcomes.unreached, deadline)
+            more = self._write_for_a_while(outcomes.unreached, begun_by, deadline)
             outcomes.done += more.done
             outcomes.failed += more.failed
             outcomes.unreached = more.unreached
         return outcomes
 
-    def _write_for_a_while(self, infos: Sequence[Info], deadline: Deadline) -> Outcomes[Info, None]:
-        brief = deadline.within(self._options.ttl_s * _SHARE_OF_TTL)
+    def _write_for_a_while(
+        self, infos: Sequence[Info], begun_by: Deadline, deadline: Deadline
+    ) -> Outcomes[Info, None]:
+        """Write what can be begun in time; each that was begun has until the end."""
+        brief = begun_by.within(self._options.ttl_s * _SHARE_OF_TTL)
         return spread(infos, lambda info: self._write(info, deadline), brief)
 
     def _beat_all(self, infos: Sequence[Info], deadline: Deadline) -> None:
