@@ -120,6 +120,24 @@ def test_beats_of_many_share_a_few_connections(
     assert tapped.accepted <= 5
 
 
+def test_round_without_time_for_all_counts_what_was_answered(
+    plugin: ConsulRegistry, tapped: Proxy, make_info: MakeInfo
+) -> None:
+    """A slow agent's answers are not thrown away, nor the connections that they came by."""
+    infos, stray = [make_info() for _ in range(100)], make_info()
+    assert plugin.restore(infos, 30) == []
+    tapped.delay(0.1)  # so 25 beats, one after another, take 5 s on each connection
+    lost = {one.info: one.why for one in plugin.keep_alive([*infos, stray], 2.0).lost}
+    tapped.delay(0.0)
+    before = tapped.accepted
+    assert lost.pop(stray) is Why.GONE
+    assert set(lost.values()) == {Why.FAILED}
+    assert 0 < len(lost) < len(infos)
+    # Those that have waited longest come first.
+    assert plugin.keep_alive(infos, 30).lost == []
+    assert tapped.accepted == before
+
+
 def test_register_sends_these_bytes(
     plugin: ConsulRegistry, tap: HttpTap, make_info: MakeInfo, name: str
 ) -> None:
