@@ -184,6 +184,8 @@ def test_completion_offers_what_there_is(words: str, offered: list[str]) -> None
         (["ls", "--timeout", "0s"], 2, "timeout="),
         (["ls", "a/b"], 2, "service_name='a/b'"),
         (["ls", "--registry", "local:/no/such/folder/registry.db"], 1, "/no/such/folder"),
+        (["ls", "--registry", "etcd://127.0.0.1:1"], 1, " -- next: look whether the server runs"),
+        (["ls", "--registry", "local", "--registry", "local"], 2, "is named twice"),
         (["watch", "--registry", "local:/no/such/folder/registry.db"], 1, "/no/such/folder"),
         (["register", "--service", "echo"], 2, "Give one of --addr and --port"),
         (["register", "--service", "echo", "--addr", "0.0.0.0:81"], 2, "0.0.0.0"),

@@ -273,6 +273,7 @@ def test_run_gives_up_on_a_port_that_never_opens(place: str, port: int) -> None:
 
     assert status == 125
     assert "was not ready within 1.5 s" in program.errors
+    assert "or give a longer --ready-timeout" in program.errors
     assert program.said[-1] == "heard SIGTERM"
 
 
@@ -341,6 +342,7 @@ def test_run_fails_and_stops_the_command_when_the_registry_is_away(port: int) ->
         status = program.ended()
 
     assert status == 125
+    assert "-- next: look whether the server runs" in program.errors
     assert program.said[-1] == "heard SIGTERM"
 
 

@@ -10,40 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import click
 
 from enlist.backend_options import target_from
+from enlist.cli.advice import advice
 from enlist.cli.choices import json_option, registry_argument, timeout_option
 from enlist.cli.output import Grid, complain, narrated, show, show_json
-from enlist.errors import (
-    BackendError,
-    EnlistError,
-    InvalidError,
-    RejectedError,
-    TimedOutError,
-    UnauthorisedError,
-    UnavailableError,
-    UnsupportedError,
-)
+from enlist.errors import EnlistError, RejectedError, TimedOutError
 from enlist.info import Info
 from enlist.opening import AnyRegistry, open_registry
 from enlist.plugins import load
 
 __all__ = ["command"]
-
-# The first that fits an error counts.
-ADVICE: Final[Sequence[tuple[type[EnlistError], str]]] = (
-    (BackendError, "'enlist plugins' shows what is installed, and whether it loads"),
-    (InvalidError, "correct the registry URL, or the ENLIST_* variables"),
-    (TimedOutError, "look at the server's load and log, and for firewalls; try a longer --timeout"),
-    (UnauthorisedError, "look at the credentials, and at what they may read and write"),
-    (UnavailableError, "look whether the server runs, and whether it is reached from here"),
-    (RejectedError, "the server understood and refused; correct what its reason names"),
-    (UnsupportedError, "this backend cannot do that; use it for what it can do, or another"),
-)
-OTHERWISE: Final = "report this to the author of the backend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +108,10 @@ def _tried(check: _Check) -> list[Step]:
             error = exc
         took_ms = round((time.perf_counter() - began) * 1_000, 3)
         if error is not None:
-            steps.append(Step(name, took_ms, "", str(error), _advice(error)))
+            steps.append(Step(name, took_ms, "", str(error), advice(error)))
             break
         steps.append(Step(name, took_ms, found))
     return steps
-
-
-def _advice(error: EnlistError) -> str:
-    return next((advice for kind, advice in ADVICE if isinstance(error, kind)), OTHERWISE)
 
 
 class _Check:

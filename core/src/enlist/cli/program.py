@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import click
 
+from enlist.cli.advice import with_advice
 from enlist.cli.output import complain
 from enlist.errors import EnlistError, InvalidError, UnknownBackendError
 
@@ -120,8 +121,9 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as exc:
         return _misused(exc)
     except EnlistError as exc:
-        complain(str(exc))
-        return MISUSED if isinstance(exc, InvalidError | UnknownBackendError) else FAILED
+        misused = isinstance(exc, InvalidError | UnknownBackendError)  # these say what is right
+        complain(str(exc) if misused else with_advice(exc))
+        return MISUSED if misused else FAILED
     except click.Abort:
         return INTERRUPTED
     return int(status or 0)

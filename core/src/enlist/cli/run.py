@@ -15,6 +15,7 @@ from click.exceptions import Exit
 
 from enlist.address import Address
 from enlist.advertise import advertised
+from enlist.cli.advice import with_advice
 from enlist.cli.choices import (
     duration_option,
     listen_text,
@@ -123,7 +124,7 @@ def _failing_as_125() -> Iterator[None]:
     except (InvalidError, UnknownBackendError):
         raise
     except EnlistError as exc:
-        complain(str(exc))
+        complain(with_advice(exc))
         raise Exit(exc.status if isinstance(exc, CommandError) else FAILED_ITSELF) from exc
 
 
