@@ -4,6 +4,7 @@ import copy
 import datetime as dt
 import pickle
 import string
+from enum import IntEnum
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,13 @@ def test_refuses_a_weight_that_is_no_share(weight: object) -> None:
 def test_accepts_the_limits_of_a_weight(weight: int) -> None:
     """Both ends belong to the range."""
     assert Info(weight=weight).weight == weight
+
+
+def test_keeps_the_number_of_a_member_alone() -> None:
+    """An enumeration's member is a number too, and is shown and stored as one."""
+    weight = Info(weight=IntEnum("Share", {"LARGE": 20}).LARGE).weight  # type: ignore[attr-defined]
+
+    assert repr(weight) == "20"
 
 
 def test_keeps_the_codec_in_lower_case() -> None:
@@ -227,17 +235,27 @@ def test_takes_a_complete_info_for_complete() -> None:
         assert info.identity == ("echo", Address.parse(addr))
 
 
+# Lone surrogates among the characters, and numbers that Python itself refuses to print.
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+ANY_NUMBER = st.integers() | st.integers(4_300, 6_000).map(lambda digits: 10**digits)
+ANY_ADDRESS = st.one_of(
+    st.builds("{}:{}".format, ANY_TEXT, st.integers()),
+    st.builds("[{}]:{}".format, ANY_TEXT | st.ip_addresses(v=6), st.integers(0, 65_536)),
+    st.builds("unix:/{}".format, ANY_TEXT),
+    st.integers(4_300, 6_000).map(lambda digits: f"host:{'9' * digits}"),
+)
 ANYTHING = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(),
+    ANY_NUMBER,
     st.floats(),
-    st.text(),
+    ANY_TEXT,
+    ANY_ADDRESS,
     st.binary(),
-    st.datetimes(),
+    st.datetimes(timezones=st.none() | st.timezones()),
     st.timedeltas(),
-    st.dictionaries(st.text(), st.text()),
-    st.lists(st.text()),
+    st.dictionaries(ANY_TEXT | ANY_NUMBER, ANY_TEXT | ANY_NUMBER, max_size=70),
+    st.lists(ANY_TEXT),
 )
 FIELDS = (
     "service_name",
@@ -261,6 +279,7 @@ def test_takes_or_refuses_anything_with_one_kind_of_error(fields: dict[str, obje
         made = exc
     if isinstance(made, Info):
         assert made == Info(**{name: getattr(made, name) for name in FIELDS})
+        assert repr(made).isprintable()
     else:
         assert made.field.partition(".")[0].partition("[")[0] in FIELDS
         assert str(made).isprintable()

@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from enlist import (
+    BackendSpecError,
     ClosedError,
     Info,
     InvalidInfoError,
@@ -281,6 +283,9 @@ def test_shows_neither_options_nor_infos_in_its_repr(registry: Registry) -> None
     [
         ({"timeout": 3}, "timeout=3: must be a timedelta longer than 0"),
         ({"timeout": dt.timedelta(0)}, "must be a timedelta longer than 0"),
+        ({"timeout": dt.timedelta(days=2)}, "timeout=.*: must be .* at most a day"),
+        ({"extensions": "prometheus"}, "extensions='prometheus': must be a list of names"),
+        ({"extensions": 5}, "extensions=5: must be a list of names"),
         ({"on_unavailable": "ignore"}, "on_unavailable='ignore': must be 'raise' or 'retry'"),
         ({"colour": "red"}, "colour"),
     ],
@@ -289,6 +294,49 @@ def test_refuses_options_that_cannot_be(url: str, arguments: dict[str, object], 
     """Each is named with its value and its rule."""
     with pytest.raises(InvalidOptionError, match=rule):
         open_registry(url, **arguments)  # type: ignore[call-overload]  # wrong on purpose
+
+
+@pytest.mark.parametrize("timeout", [3, dt.timedelta(0), dt.timedelta(-1), dt.timedelta.max])
+def test_refuses_a_time_that_no_call_can_take(registry: Registry, timeout: object) -> None:
+    """Every call names the timeout that it cannot use, and sends nothing."""
+    given: Any = {"timeout": timeout}
+    for call in (
+        lambda: registry.register(ECHO, **given),
+        lambda: registry.register_all([ECHO], **given),
+        lambda: registry.update(ECHO, weight=3, **given),
+        lambda: registry.deregister(ECHO, **given),
+        lambda: registry.resolve("echo", **given),
+        lambda: registry.services(**given),
+        lambda: registry.probe(**given),
+    ):
+        with pytest.raises(InvalidOptionError, match=r"timeout=.*: must be a timedelta"):
+            call()
+    assert registry.status() == ()
+
+
+@pytest.mark.parametrize("wrong", [None, "echo", object()])
+def test_refuses_what_is_no_info(registry: Registry, wrong: object) -> None:
+    """Whatever is to be registered, changed or removed is named by an Info."""
+    info: Any = wrong
+    for call in (
+        lambda: registry.register(info),
+        lambda: registry.register_all([info]),
+        lambda: registry.update(info, weight=3),
+        lambda: registry.deregister(info),
+    ):
+        with pytest.raises(InvalidInfoError, match=r"info=.*: must be an enlist\.Info"):
+            call()
+
+
+def test_refuses_an_extension_that_would_do_nothing(url: str) -> None:
+    """A forgotten decorator would be found out by the metrics that never come."""
+
+    class Unmarked:
+        def registration_changed(self, info: Info) -> None:
+            raise AssertionError("never called")
+
+    with pytest.raises(BackendSpecError, match=r"Unmarked.* implements no hook.*@hookimpl"):
+        open_registry(url, extensions=[Unmarked()])
 
 
 @pytest.mark.parametrize("registry", [5, b"local", object()])
@@ -406,6 +454,21 @@ def test_takes_all_back_when_one_of_several_refuses(tmp_path: Path) -> None:
         with pytest.raises(UnavailableError, match="no room"):
             both.register(full)
         assert one.resolve("echo") == (ECHO,)
+        with pytest.raises(UnavailableError, match="no room"):
+            both.update(ECHO, weight=99)
+        assert one.resolve("echo") == (ECHO,)
+        assert [status.info for status in both.status()] == [ECHO, ECHO]
+
+
+def test_refuses_a_list_that_names_one_registry_twice(pair: Sequence[str], url: str) -> None:
+    """The two would be rivals for each registration, for ever."""
+    with pytest.raises(InvalidOptionError, match="one': is named twice"):
+        open_registry([*pair, pair[0]])
+    with (
+        open_registry(url) as one,
+        pytest.raises(InvalidOptionError, match="is named twice"),
+    ):
+        open_registry([one, one])
 
 
 @pytest.mark.parametrize("registries", [[], [["local"]]])

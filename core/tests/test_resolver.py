@@ -196,7 +196,7 @@ def test_wait_for_a_practically_endless_time_is_possible(world: Watching) -> Non
     assert listing(world, A).wait_for(1, dt.timedelta.max) == (A,)
 
 
-@pytest.mark.parametrize("n", [-1, 1.5, None])
+@pytest.mark.parametrize("n", [-1, 1.5, True, None])
 def test_wait_for_an_impossible_number_is_refused(world: Watching, n: object) -> None:
     """The number is a whole one and not negative."""
     with pytest.raises(InvalidOptionError, match="n="):
@@ -208,6 +208,12 @@ def test_wait_for_an_impossible_time_is_refused(world: Watching, timeout: object
     """The timeout is a timedelta and not negative."""
     with pytest.raises(InvalidOptionError, match="timeout="):
         resolver_of(world).wait_for(1, timeout)  # type: ignore[arg-type]  # what is wrong is the test
+
+
+def test_calling_back_what_cannot_be_called_is_refused(world: Watching) -> None:
+    """A callback that is none would be found out in a log, at the first change."""
+    with pytest.raises(InvalidOptionError, match="callback=5: must be a function"):
+        resolver_of(world).on_change(5)  # type: ignore[arg-type]  # what is wrong is the test
 
 
 # --- picking ------------------------------------------------------------------------------

@@ -526,6 +526,21 @@ def test_serve_outside_the_main_thread_is_refused(place: str) -> None:
     assert found(place) == ()
 
 
+def test_serve_refuses_what_does_not_serve() -> None:
+    """The message names the method that is missing, and what to do for other servers."""
+    with pytest.raises(InvalidOptionError, match=r"runnable=5: .*serve_forever.*enlist.enlisted"):
+        serve(5, "echo", "127.0.0.1:8888")  # type: ignore[arg-type]  # what is wrong is the test
+
+
+def test_enlisted_refuses_a_readiness_that_cannot_be_asked(place: str) -> None:
+    """Before anything is opened: the server is not even waited for."""
+    with (
+        pytest.raises(InvalidOptionError, match="ready=True: must be a function"),
+        enlisted("echo", "127.0.0.1:8888", registry=place, ready=True),  # type: ignore[arg-type]  # the same
+    ):
+        pytest.fail("never enlisted")
+
+
 def test_serve_without_an_address_asks_for_it() -> None:
     """A server that has no socket to ask must be given its address."""
 

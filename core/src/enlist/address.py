@@ -21,6 +21,8 @@ _UNIX_PREFIX: Final = "unix:"
 # RFC 1123 labels, and the underscore that container networks put into their names.
 _HOST_NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _LOOKS_LIKE_IPV4: Final = re.compile(r"[0-9.]+")
+# As many digits as the largest has: int() itself refuses to read thousands of them.
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _FORM: Final = (
     "must look like '10.0.0.1:8888', '[::1]:8888', 'host.example:8888' or 'unix:/run/echo.sock'"
 )
@@ -81,7 +83,7 @@ class Address:
         bracketed = host.startswith("[") and host.endswith("]")
         if not colon or not host or (":" in host and not bracketed):
             raise InvalidInfoError("addr", text, _FORM)
-        if not (port.isascii() and port.isdigit()):
+        if not _PORT.fullmatch(port):
             raise InvalidInfoError(
                 "addr.port", port, f"must be a whole number from 1 to {MAX_PORT}"
             )

@@ -337,6 +337,12 @@ def _manager_of(plugin: object, name: str, extensions: Iterable[object]) -> plug
 
 
 def _check_extensions(manager: pluggy.PluginManager, plugin: object) -> None:
+    for extension in manager.get_plugins():
+        if not manager.get_hookcallers(extension):
+            raise BackendSpecError(
+                f"extension {extension!r} implements no hook, so it would do nothing; mark its "
+                "methods with @hookimpl from enlist"
+            )
     for hook_name in _HOOKS:
         for implementation in getattr(manager.hook, hook_name).get_hookimpls():
             if implementation.plugin is plugin:

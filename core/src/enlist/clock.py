@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from enlist.errors import TimedOutError
 
-__all__ = ["Clock", "Deadline", "SystemClock"]
+__all__ = ["LONGEST_WAIT", "Clock", "Deadline", "SystemClock"]
+
+LONGEST_WAIT: Final = dt.timedelta(days=1)
+"""Longer waits are a unit mixed up, and overflow the clocks of some platforms."""
 
 
 class Clock(Protocol):

@@ -57,11 +57,24 @@ __all__ = [
 _SHOWN_CHARACTERS = 80
 
 
+class _Shortened(reprlib.Repr):
+    """Shows the beginning and the end of what is long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = _SHOWN_CHARACTERS
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Show a number; one of thousands of digits, which Python refuses to print, by its size."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<a number of {x.bit_length()} bits>"
+
+
 def shown(value: object) -> str:
     """Return a short ``repr`` of a refused value, fit for a message of one line."""
-    shortened = reprlib.Repr()
-    shortened.maxstring = shortened.maxother = _SHOWN_CHARACTERS
-    return shortened.repr(value)
+    return _Shortened().repr(value)
 
 
 class EnlistError(Exception):

@@ -64,14 +64,7 @@ class RegistryGroup:
     def register_all(self, infos: Iterable[Info], *, timeout: dt.timedelta | None = None) -> None:
         """Register many in every member; if one raises, all is put back as it was before."""
         wanted = list(infos)
-        before = [_registered(member) for member in self._members]
-        outcomes = self._everywhere(lambda member: _register(member, wanted, timeout))
-        failed = [error for outcome in outcomes if (error := outcome.exception()) is not None]
-        if failed:
-            for member, outcome, known in zip(self._members, outcomes, before, strict=True):
-                if outcome.exception() is None:
-                    _put_back(member, wanted, known, timeout)
-            raise failed[0]
+        self._all_or_none(lambda member: _register(member, wanted, timeout), wanted, timeout)
 
     def update(
         self,
@@ -81,12 +74,12 @@ class RegistryGroup:
         tags: Mapping[str, str] | None = None,
         timeout: dt.timedelta | None = None,
     ) -> Info:
-        """Change weight or tags in every member; see :meth:`enlist.Registry.update`."""
-        outcomes = self._everywhere(
-            lambda member: member.update(info, weight=weight, tags=tags, timeout=timeout)
-        )
-        updated = [outcome.result() for outcome in outcomes]
-        return updated[0]
+        """Change weight or tags in every member; if one raises, all is put back as it was."""
+        return self._all_or_none(
+            lambda member: member.update(info, weight=weight, tags=tags, timeout=timeout),
+            [info],
+            timeout,
+        )[0]
 
     def deregister(self, info: Info, *, timeout: dt.timedelta | None = None) -> None:
         """Remove from every member; when all were asked, raise what the first to fail raised."""
@@ -164,6 +157,20 @@ class RegistryGroup:
         chosen = self._members if members is None else members
         with ThreadPoolExecutor(max(1, len(chosen)), thread_name_prefix="enlist-group") as pool:
             return [pool.submit(call, member) for member in chosen]
+
+    def _all_or_none(
+        self, call: Callable[[Registry], _T], infos: Sequence[Info], timeout: dt.timedelta | None
+    ) -> list[_T]:
+        """Change these registrations in every member; where one raises, put back the others'."""
+        before = [_registered(member) for member in self._members]
+        outcomes = self._everywhere(call)
+        failed = [error for outcome in outcomes if (error := outcome.exception()) is not None]
+        if failed:
+            for member, outcome, known in zip(self._members, outcomes, before, strict=True):
+                if outcome.exception() is None:
+                    _put_back(member, infos, known, timeout)
+            raise failed[0]
+        return [outcome.result() for outcome in outcomes]
 
     def _answers(self, call: Callable[[Registry], _T]) -> list[_T]:
         outcomes = self._everywhere(call)

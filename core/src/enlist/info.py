@@ -211,7 +211,7 @@ def _weight(value: int) -> int:
         raise InvalidInfoError(
             "weight", value, f"must be a whole number from 0 (no traffic) to {MAX_WEIGHT}"
         )
-    return value
+    return int(value)  # of an enumeration's member its number alone
 
 
 def _start_time(value: dt.datetime | None) -> dt.datetime | None:

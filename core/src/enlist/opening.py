@@ -16,7 +16,7 @@ from enlist.errors import InvalidOptionError
 from enlist.group import RegistryGroup
 from enlist.plugin_checks import check_class
 from enlist.plugins import load, load_extension
-from enlist.registry import DEFAULT_TIMEOUT, Registry
+from enlist.registry import DEFAULT_TIMEOUT, Registry, check_timeout
 from enlist.session import SessionPlan
 
 __all__ = ["AnyRegistry", "open_registry"]
@@ -88,7 +88,7 @@ def open_registry(
         UnknownBackendError: no installed distribution provides that name.
         BackendLoadError, BackendConflictError, BackendSpecError: the plugin cannot be used.
     """
-    _check_common(timeout, on_unavailable)
+    _check_common(timeout, on_unavailable, extensions)
     if isinstance(registry, (Registry, RegistryGroup)):
         return registry
     if isinstance(registry, (list, tuple)):
@@ -162,7 +162,7 @@ def _open_group(
             raise InvalidOptionError("registry", one, "must not be a list within a list")
     with ExitStack() as undo:
         members = []
-        for one in registries:
+        for position, one in enumerate(registries):
             member = open_registry(
                 one,
                 timeout=timeout,
@@ -172,6 +172,9 @@ def _open_group(
             )
             if member is not one:
                 undo.callback(member.close)
+            if one in registries[:position]:
+                rule = "is named twice; the two would take each registration from each other"
+                raise InvalidOptionError("registry", member.name, rule)
             members.append(cast("Registry", member))
         undo.pop_all()
     return RegistryGroup(members, owned=[member for member in members if member not in registries])
@@ -181,8 +184,9 @@ def _extension(extension: object) -> object:
     return load_extension(extension) if isinstance(extension, str) else extension
 
 
-def _check_common(timeout: object, on_unavailable: object) -> None:
-    if not isinstance(timeout, dt.timedelta) or timeout <= dt.timedelta(0):
-        raise InvalidOptionError("timeout", timeout, "must be a timedelta longer than 0")
+def _check_common(timeout: object, on_unavailable: object, extensions: object) -> None:
+    check_timeout(timeout)
     if on_unavailable not in _ON_UNAVAILABLE:
         raise InvalidOptionError("on_unavailable", on_unavailable, "must be 'raise' or 'retry'")
+    if isinstance(extensions, str) or not isinstance(extensions, Sequence):
+        raise InvalidOptionError("extensions", extensions, "must be a list of names or objects")

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from enlist.clock import Clock, Deadline
-from enlist.errors import ClosedError, InvalidInfoError
+from enlist.clock import LONGEST_WAIT, Clock, Deadline
+from enlist.errors import ClosedError, InvalidInfoError, InvalidOptionError
 from enlist.info import Info
 from enlist.resolver import Resolver
 from enlist.session import Session, SessionPlan
 from enlist.states import State, Status
 from enlist.watch import Watch
 
-__all__ = ["DEFAULT_TIMEOUT", "Readiness", "Registry"]
+__all__ = ["DEFAULT_TIMEOUT", "Readiness", "Registry", "check_timeout"]
 
 DEFAULT_TIMEOUT = dt.timedelta(seconds=3)
 
@@ -183,7 +183,7 @@ class Registry:
             RegistryError: as :meth:`register`; what was registered stays.
         """
         session, _ = self._call(timeout)
-        current = session.table.get(info.identity)
+        current = session.table.get(_checked_info(info).identity)
         if current is None:
             raise InvalidInfoError("info", info, "is not registered here; register it first")
         if weight is not None:
@@ -207,6 +207,7 @@ class Registry:
                 in the background, which it does until the registry is closed.
         """
         session, deadline = self._call(timeout)
+        _checked_info(info)
         try:
             session.calls.deregister(info, deadline)
         finally:
@@ -304,7 +305,7 @@ class Registry:
     # --- the process -------------------------------------------------------------------------
 
     def _call(self, timeout: dt.timedelta | None) -> tuple[Session, Deadline]:
-        limit = self._timeout if timeout is None else timeout
+        limit = self._timeout if timeout is None else check_timeout(timeout)
         return self._session(), Deadline(self._plan.clock, limit.total_seconds())
 
     def _session(self) -> Session:
@@ -345,6 +346,27 @@ def _abandoned(plan: SessionPlan, sessions: dict[int, Session], timeout: dt.time
         warnings.warn(message, ResourceWarning, stacklevel=2)
     finally:  # a warning may be an error
         _close(session, plan, timeout)
+
+
+def check_timeout(timeout: object) -> dt.timedelta:
+    """Return the time that a call may take, or refuse what is no time.
+
+    Raises:
+        InvalidOptionError: it is no timedelta longer than 0, or longer than a day.
+    """
+    if not isinstance(timeout, dt.timedelta) or not dt.timedelta(0) < timeout <= LONGEST_WAIT:
+        raise InvalidOptionError(
+            "timeout",
+            timeout,
+            "must be a timedelta longer than 0 and at most a day, such as timedelta(seconds=3)",
+        )
+    return timeout
+
+
+def _checked_info(info: Info) -> Info:
+    if not isinstance(info, Info):
+        raise InvalidInfoError("info", info, "must be an enlist.Info")
+    return info
 
 
 def _checked_name(service_name: str) -> str:

@@ -127,7 +127,7 @@ class Resolver:
             ClosedError: the resolver or its registry was closed, also while waiting.
             InvalidOptionError: ``n`` or ``timeout`` is negative or of another type.
         """
-        if not isinstance(n, int) or n < 0:
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
             raise InvalidOptionError("n", n, "must be a whole number of instances, 0 or more")
         timeout_s = self._seconds(timeout)
         self._usable().wait_until(lambda snapshot: self._has(snapshot, n), timeout_s)
@@ -227,8 +227,13 @@ class Resolver:
             A function that ends it; a second call of that does nothing.
 
         Raises:
+            InvalidOptionError: ``callback`` cannot be called.
             ClosedError: the resolver or its registry was closed.
         """
+        if not callable(callback):
+            raise InvalidOptionError(
+                "callback", callback, "must be a function that takes a Snapshot"
+            )
         self._current()  # refuses after the end
         token = object()
         self._subscriptions[token] = _Subscription(callback, self._shown, self._usable())

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from enlist.errors import InvalidOptionError
 
-__all__ = ["Runnable", "running", "socket_of"]
+__all__ = ["Runnable", "check_runnable", "running", "socket_of"]
 
 # A framework that is told its grace keeps it by itself; this is for what comes after.
 _SLACK_S: Final = 1.0
@@ -28,6 +28,18 @@ class Runnable(Protocol):
 
     def shutdown(self) -> object:
         """Have ``serve_forever`` return, in another thread, once running calls have ended."""
+
+
+def check_runnable(runnable: object) -> None:
+    """Refuse what cannot be run, before anything is started.
+
+    Raises:
+        InvalidOptionError: it lacks a method that is needed.
+    """
+    for method in ("serve_forever", "shutdown"):
+        if not callable(getattr(runnable, method, None)):
+            rule = f"must have a method {method}(); around any other server use enlist.enlisted()"
+            raise InvalidOptionError("runnable", runnable, rule)
 
 
 def socket_of(runnable: object) -> socket.socket:

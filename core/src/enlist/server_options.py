@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack
 
 from enlist.address import Address
+from enlist.clock import LONGEST_WAIT
 from enlist.errors import InvalidInfoError, InvalidOptionError
 from enlist.info import Info, check_complete
 
@@ -28,9 +29,6 @@ RegistryChoice: TypeAlias = "str | object | Sequence[str | object] | None"
 """What :func:`enlist.open_registry` takes, or a Registry that the caller opened and closes."""
 
 OnUnavailable: TypeAlias = Literal["raise", "retry"]
-
-LONGEST_WAIT: Final = dt.timedelta(days=1)
-"""Longer waits are a unit mixed up, and overflow the clocks of some platforms."""
 
 _NO_INFO: Final = Info()
 
