@@ -4,15 +4,19 @@ import datetime as dt
 import http.server
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from enlist import (
     Info,
+    InvalidInfoError,
     InvalidOptionError,
     ServerOptions,
+    State,
+    Status,
     UnavailableError,
     enlisted,
     open_registry,
@@ -62,18 +66,54 @@ def test_is_out_while_unhealthy_and_comes_back(listening: str, tmp_path: Path) -
         assert client.resolve("echo")[0].weight == 3
 
 
+def test_is_updated_while_it_is_out(listening: str, tmp_path: Path) -> None:
+    """The change is refused or kept at once, and published when the server is back."""
+    url = f"local:{tmp_path / 'registry'}"
+    well = threading.Event()
+    with (
+        open_registry(url) as client,
+        enlisted(
+            "echo",
+            listening,
+            registry=url,
+            healthy=well.is_set,
+            health_interval=dt.timedelta(milliseconds=20),
+            drain=dt.timedelta(0),
+        ) as registration,
+    ):
+        eventually(lambda: client.resolve("echo") == (), within_s=10, why="unhealthy")
+        with pytest.raises(InvalidInfoError, match="weight=-1"):
+            registration.update(weight=-1)
+        assert registration.update(weight=3, tags={"zone": "b"}).weight == 3
+        assert client.resolve("echo") == ()
+
+        well.set()
+        eventually(lambda: len(client.resolve("echo")) == 1, within_s=10, why="healthy again")
+        assert client.resolve("echo") == (registration.info,)
+        assert registration.info.tags == {"zone": "b"}
+
+
 class Board:
     """Notes what was done, and fails when told to."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
         self.away = False
+        self.states = {ECHO: State.ENLISTED}
+        self.before_it_is_in: Callable[[], object] = lambda: None
 
     def register(self, info: Info) -> None:
         self._do("in")
+        self.before_it_is_in()
+        self.states = {info: State.ENLISTED}
 
     def deregister(self, info: Info) -> None:
         self._do("out")
+        self.states = {}
+
+    def status(self) -> list[Status]:
+        now = dt.datetime.now(dt.UTC)
+        return [Status(info, state, now, None, None, "") for info, state in self.states.items()]
 
     def _do(self, what: str) -> None:
         if self.away:
@@ -103,6 +143,39 @@ def test_tries_again_what_the_registry_could_not_do() -> None:
     gate.look()
 
     assert board.done == ["out"]
+
+
+def test_leaves_to_the_keeper_what_is_leaving_already() -> None:
+    """A removal that failed goes on in the background; asking again would only fail again."""
+    board = Board()
+    board.states = {ECHO: State.LEAVING}
+    HealthGate(lambda: False, board, lambda: ECHO, 60.0).look()
+
+    assert board.done == []
+
+
+def test_puts_in_what_was_updated_at_that_very_moment() -> None:
+    """An update that comes while the server is being put in is not lost."""
+    board = Board()
+    board.states = {}
+    published = [ECHO]
+    later = replace(ECHO, weight=3)
+    board.before_it_is_in = lambda: published.append(later)
+    HealthGate(lambda: True, board, lambda: published[-1], 60.0).look()
+
+    assert list(board.states) == [later]
+    assert [info.weight for info in board.states] == [3]
+
+
+def test_takes_out_what_came_in_by_another_way() -> None:
+    """An update and a check may meet; the next check sees what came of it."""
+    board = Board()
+    gate = HealthGate(lambda: False, board, lambda: ECHO, 60.0)
+    gate.look()
+    board.states = {ECHO: State.ENLISTED}
+    gate.look()
+
+    assert board.done == ["out", "out"]
 
 
 def test_takes_a_check_that_raises_for_unhealthy(caplog: pytest.LogCaptureFixture) -> None:

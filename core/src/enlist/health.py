@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from enlist.errors import EnlistError
 from enlist.info import Info
+from enlist.states import State, Status
 
 __all__ = ["HealthGate"]
 
@@ -22,14 +23,17 @@ class _Registrar(Protocol):
         """Put the server in."""
 
     def deregister(self, info: Info) -> None:
-        """Take it out."""
+        """Take it out; what fails goes on in the background."""
+
+    def status(self) -> Sequence[Status]:
+        """Tell what is in."""
 
 
 class HealthGate:
     """Asks a server in a thread of its own, since a check may block and a beat must not.
 
-    A check that raises counts as unhealthy. What the registry refuses is tried again at the
-    next check, as long as the answer stays the same.
+    A check that raises counts as unhealthy. Each check looks what the registry shows, so what
+    failed or came in between is made good by the next one.
     """
 
     def __init__(
@@ -44,16 +48,24 @@ class HealthGate:
         Args:
             healthy: returns whether the server can do its work.
             registry: where to take it out and put it back.
-            info: tells what is published.
+            info: tells what is published, or is to be when the server is in again.
             interval_s: seconds between two checks.
         """
         self._healthy = healthy
         self._registry = registry
         self._info = info
         self._interval_s = interval_s
-        self._inside = True
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="enlist-health", daemon=True)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the server is in, as far as its process is concerned."""
+        identity = self._info().identity
+        return any(
+            status.info.identity == identity and status.state is not State.LEAVING
+            for status in self._registry.status()
+        )
 
     def start(self) -> None:
         """Begin to ask."""
@@ -73,19 +85,24 @@ class HealthGate:
     def look(self) -> None:
         """Ask once, and act if the answer is not what the registry shows."""
         healthy = self._answer()
-        if healthy is self._inside or self._stopping.is_set():
+        if healthy is self.inside or self._stopping.is_set():
             return
-        info = self._info()
         try:
             if healthy:
-                self._registry.register(info)
+                self._put_in()
             else:
-                self._registry.deregister(info)
+                self._registry.deregister(self._info())
         except EnlistError as exc:
-            _logger.warning("%s is to be %s: %s", info, "in" if healthy else "out", exc)
+            _logger.warning("%s is to be %s: %s", self._info(), "in" if healthy else "out", exc)
             return
-        self._inside = healthy
-        _logger.info("%s is %s", info, "healthy, and in again" if healthy else "unhealthy, and out")
+        state = "healthy, and in again" if healthy else "unhealthy, and out"
+        _logger.info("%s is %s", self._info(), state)
+
+    def _put_in(self) -> None:
+        registered = None
+        while registered != (info := self._info()):  # it may be updated meanwhile
+            self._registry.register(info)
+            registered = info
 
     def _answer(self) -> bool:
         try:

@@ -14,16 +14,17 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Unpack
 
 from enlist.address import Address
 from enlist.advertise import advertised, warn_of_loopback
-from enlist.errors import EnlistError, RegistryError
+from enlist.errors import EnlistError, InvalidOptionError, RegistryError
 from enlist.health import HealthGate
 from enlist.info import Info
 from enlist.listening import ListenAddress, listen_address, wait_until_ready
 from enlist.opening import AnyRegistry, open_registry
-from enlist.running import Runnable, running, socket_of
+from enlist.running import Runnable, check_runnable, running, socket_of
 from enlist.server_options import ServerOptions, Settings, as_options, build_info
 from enlist.signals import told_to_stop
 
@@ -43,10 +44,19 @@ class Registration:
         registry: where; its status and readiness tell how it goes.
     """
 
-    def __init__(self, registry: AnyRegistry, info: Info) -> None:
-        """Hold what was registered where; :func:`enlisted` makes these."""
+    def __init__(
+        self, registry: AnyRegistry, info: Info, is_out: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Hold what was registered where; :func:`enlisted` makes these.
+
+        Args:
+            registry: where.
+            info: what.
+            is_out: whether the server is out of the registry for now, as it is not healthy.
+        """
         self.registry = registry
         self._info = info
+        self._is_out = is_out
 
     @property
     def info(self) -> Info:
@@ -56,16 +66,30 @@ class Registration:
     def update(self, *, weight: int | None = None, tags: Mapping[str, str] | None = None) -> Info:
         """Change the weight or the tags in place; None leaves what is there. May block.
 
-        A weight of 0 takes the server out of the traffic without taking it down.
+        A weight of 0 takes the server out of the traffic without taking it down. While the
+        server is out as it is not healthy, the change is kept for when it comes back.
 
         Returns:
-            What is published now.
+            What is published now, or then.
 
         Raises:
             InvalidInfoError: a value breaks its rule.
             RegistryError: as :meth:`enlist.Registry.update`; what was published stays.
         """
-        self._info = self.registry.update(self._info, weight=weight, tags=tags)
+        before = self._info
+        # First of all: whoever puts the server back in meanwhile puts it in as it is to be.
+        self._info = replace(
+            before,
+            weight=before.weight if weight is None else weight,
+            tags=before.tags if tags is None else tags,
+        )
+        try:
+            if not self._is_out():
+                self.registry.update(before, weight=weight, tags=tags)
+        except EnlistError:
+            if not self._is_out():  # or it was taken out at this very moment
+                self._info = before
+                raise
         return self._info
 
 
@@ -93,8 +117,10 @@ class Enlistment:
             ready: tells whether the server can do its work; asked after the port accepts.
 
         Raises:
-            InvalidOptionError: ``listen_addr`` is no such address.
+            InvalidOptionError: ``listen_addr`` is no such address, or ``ready`` no function.
         """
+        if ready is not None and not callable(ready):
+            raise InvalidOptionError("ready", ready, "must be a function to ask, or None")
         self._options = options
         self._listen = listen_address(listen_addr)
         self._payload_codec = payload_codec
@@ -138,7 +164,7 @@ class Enlistment:
             self._wait_until_ready()
             registry.register(info)
             self._undo = undo.pop_all()
-        self._registration = Registration(registry, info)
+        self._registration = Registration(registry, info, self._is_out)
         self._watch_health(self._registration)
         return self._registration
 
@@ -177,6 +203,9 @@ class Enlistment:
             self._stopping_since = self._asked.get()
         finally:
             self.stop()
+
+    def _is_out(self) -> bool:
+        return self._gate is not None and not self._gate.inside
 
     def _watch_health(self, registration: Registration) -> None:
         if self._options.healthy is not None:
@@ -332,6 +361,7 @@ def serve(
             nothing is left.
         Exception: what ``serve_forever()`` raised.
     """
+    check_runnable(runnable)
     options = as_options(server, **settings)
     where = socket_of(runnable) if listen_addr is None else listen_addr
     enlistment = Enlistment(options, where, payload_codec=payload_codec, ready=ready)
