@@ -15,7 +15,10 @@ def help_text(arguments: Sequence[str]) -> str:
     Raises:
         LookupError: there is no such command.
     """
-    context = click.Context(program, info_name="enlist", max_content_width=WIDTH)
+    names = program.context_settings["help_option_names"]
+    context = click.Context(
+        program, info_name="enlist", help_option_names=names, max_content_width=WIDTH
+    )
     context.terminal_width = WIDTH
     for name in arguments:
         command = program.get_command(context, name)

@@ -144,8 +144,9 @@ class Versions(Generated):
 
     def text(self) -> str:
         """Return the table."""
-        headings, rows = versions.TABLES[self.arguments[0]]()
-        return table(headings, rows)
+        kind = self.arguments[0]
+        headings, rows = versions.TABLES[kind]()
+        return table(headings, rows, kind)
 
 
 class Picture(SphinxDirective):

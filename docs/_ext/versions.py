@@ -41,7 +41,7 @@ def servers() -> Table:
     rows = []
     for name, kind in KINDS.items():
         version = kind.packages[0].version.partition("-")[0].partition("+")[0]
-        oldest = ".".join(map(str, kind.oldest)) or "not looked for"
+        oldest = ".".join(map(str, kind.oldest)) if kind.version_arguments else "not looked for"
         rows.append((f"`{name}`", version, oldest))
     return ("server", "tested with", "oldest taken from PATH by the tests"), rows
 

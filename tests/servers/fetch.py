@@ -43,8 +43,9 @@ class Kind:
         suite: The suite of Debian that has the packages.
         packages: What to unpack, the first one giving the version.
         path: Where the program (ZooKeeper: the folder of its jars) lies among what was unpacked.
-        oldest: The oldest version on PATH that will do; empty where PATH is not searched.
-        version_arguments: What makes the program print its version.
+        oldest: The oldest version on PATH that will do.
+        version_arguments: What makes the program print its version; empty where PATH is not
+            searched.
     """
 
     name: str
