@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from enlist import Info, Registry, TimedOutError, hookimpl, open_registry
-from enlist.aio import AsyncRegistry
+from enlist import Info, Registry, Resolver, TimedOutError, hookimpl, open_registry
+from enlist.aio import AsyncRegistry, AsyncResolver
 from enlist.aio import open_registry as aopen_registry
 from enlist.local import LocalOptions, LocalRegistry
 
@@ -182,6 +182,75 @@ def test_a_cancelled_update_leaves_what_was_registered(url: str, slow: type[Slow
 
     with open_registry(url) as client:
         run(story(client))
+
+
+def test_registering_again_after_a_cancellation_stays(url: str, slow: type[Slow]) -> None:
+    """A retry after a timeout of the caller's own is not undone by what it retries."""
+
+    async def story(client: Registry) -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            task = asyncio.create_task(registry.register(ECHO))
+            await until(Slow.begun.is_set)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            again = asyncio.create_task(registry.register(ECHO))
+            await asyncio.sleep(0)
+            Slow.go_on.set()
+            await again
+            await registry.deregister(OTHER)  # whatever was queued before is done
+            assert [status.info for status in registry.status()] == [ECHO]
+            assert client.resolve("echo") == (ECHO,)
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_deregistering_after_a_cancelled_update_stays(url: str, slow: type[Slow]) -> None:
+    """What undoes the update does not register again what was removed meanwhile."""
+
+    async def story(client: Registry) -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            slow.go_on.set()
+            await registry.register(ECHO)
+            await cancelled_while_it_writes(registry.update(ECHO, weight=99))
+            await registry.deregister(ECHO)
+            assert registry.status() == ()
+            assert client.resolve("echo") == ()
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_waiting_for_what_was_cancelled_has_an_end(url: str, slow: type[Slow]) -> None:
+    """The next call takes no longer than it may, and says what held it up."""
+
+    async def story() -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            task = asyncio.create_task(registry.register(ECHO))
+            await until(Slow.begun.is_set)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            with pytest.raises(TimedOutError, match="was cancelled, and is not undone yet after"):
+                await registry.register(ECHO, timeout=dt.timedelta(milliseconds=20))
+            Slow.go_on.set()
+
+    run(story())
+
+
+def test_every_blocking_call_has_a_twin() -> None:
+    """What the blocking registry and resolver have, their twins have under the same name."""
+    hidden = {"watch", "clock", "is_local", "timeout"}  # what the parts use among themselves
+    assert public(Registry) - hidden <= public(AsyncRegistry)
+    assert public(Resolver) - {"on_change"} <= public(AsyncResolver)  # that one is iterated over
+
+
+def public(cls: type) -> set[str]:
+    return {name for name in dir(cls) if not name.startswith("_")}
 
 
 def test_a_cancellation_that_comes_too_late_is_made_good(url: str) -> None:

@@ -22,15 +22,15 @@ import logging
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, ParamSpec, Self, TypeVar
 
-from enlist.errors import EnlistError
+from enlist.errors import EnlistError, TimedOutError
 from enlist.info import Identity, Info
 from enlist.opening import AnyRegistry
 from enlist.opening import open_registry as open_blocking
-from enlist.registry import DEFAULT_TIMEOUT, Readiness
+from enlist.registry import DEFAULT_TIMEOUT, Readiness, check_timeout
 from enlist.resolver import Resolver
 from enlist.states import State, Status
 from enlist.view import Snapshot
@@ -75,6 +75,8 @@ class AsyncRegistry:
         self._registry = registry
         self._owned = owned
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="enlist-aio")
+        # What takes back a cancelled call, by what it was about, until that is done.
+        self._undoing: dict[Identity, Future[Any]] = {}
         self._resolvers: weakref.WeakSet[AsyncResolver] = weakref.WeakSet()
 
     @property
@@ -85,7 +87,7 @@ class AsyncRegistry:
     async def register(self, info: Info, *, timeout: dt.timedelta | None = None) -> None:
         """Register a server; see :meth:`enlist.Registry.register`."""
         call = functools.partial(self._registry.register, info, timeout=timeout)
-        await self._undoable(call, [info])
+        await self._undoable(call, [info], timeout)
 
     async def register_all(
         self, infos: Iterable[Info], *, timeout: dt.timedelta | None = None
@@ -93,7 +95,7 @@ class AsyncRegistry:
         """Register many at once; see :meth:`enlist.Registry.register_all`."""
         wanted = list(infos)
         call = functools.partial(self._registry.register_all, wanted, timeout=timeout)
-        await self._undoable(call, wanted)
+        await self._undoable(call, wanted, timeout)
 
     async def update(
         self,
@@ -107,10 +109,11 @@ class AsyncRegistry:
         call = functools.partial(
             self._registry.update, info, weight=weight, tags=tags, timeout=timeout
         )
-        return await self._undoable(call, [info])
+        return await self._undoable(call, [info], timeout)
 
     async def deregister(self, info: Info, *, timeout: dt.timedelta | None = None) -> None:
         """Remove a registration, also if cancelled; see :meth:`enlist.Registry.deregister`."""
+        await self._undone([info], timeout)
         await self._run(self._registry.deregister, info, timeout=timeout)
 
     async def resolve(
@@ -170,19 +173,46 @@ class AsyncRegistry:
         future = self._threads.submit(call, *args, **arguments)
         return await asyncio.shield(asyncio.wrap_future(future))
 
-    async def _undoable(self, call: Callable[[], _T], infos: Sequence[Info]) -> _T:
+    async def _undoable(
+        self, call: Callable[[], _T], infos: Sequence[Info], timeout: dt.timedelta | None
+    ) -> _T:
+        await self._undone(infos, timeout)
         before = {
             status.info.identity: status.info
             for status in self._registry.status()
             if status.state is not State.LEAVING
         }
         work = _Undoable(call, functools.partial(self._undo, infos, before))
+        future = self._threads.submit(work.do)
         try:
-            return await self._run(work.do)
+            return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            if work.cancel():
-                self._threads.submit(work.undo)
+            undoing = self._threads.submit(work.undo) if work.cancel() else future
+            self._undoing.update({info.identity: undoing for info in infos})
             raise
+
+    async def _undone(self, infos: Sequence[Info], timeout: dt.timedelta | None) -> None:
+        """Wait until what was cancelled before is undone: it must not undo what comes now.
+
+        Raises:
+            TimedOutError: that took longer than this call may.
+        """
+        self._undoing = {key: each for key, each in self._undoing.items() if not each.done()}
+        if not self._undoing:
+            return
+        pending = {self._undoing[info.identity] for info in infos if info.identity in self._undoing}
+        allowed = self._registry.timeout if timeout is None else check_timeout(timeout)
+        waits = [asyncio.shield(asyncio.wrap_future(each)) for each in pending]
+        done, late = (
+            await asyncio.wait(waits, timeout=allowed.total_seconds()) if waits else ((), ())
+        )
+        for each in done:
+            each.exception()  # the cancelled call's own; nobody waits for it any more
+        if late:
+            raise TimedOutError(
+                f"{self.name}: a call for this registration was cancelled, and is not undone yet "
+                f"after {allowed.total_seconds():g} s; try again"
+            )
 
     def _undo(self, infos: Sequence[Info], before: Mapping[Identity, Info]) -> None:
         for info in infos:
@@ -236,6 +266,16 @@ class AsyncResolver:
         self._run = run
         self._closed = False
         self._iterations: set[Callable[[], object]] = set()
+
+    @property
+    def service_name(self) -> str:
+        """The name that is resolved."""
+        return self._resolver.service_name
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """Why the view is stale, if it is known; None while all is well."""
+        return self._resolver.last_error
 
     @property
     def instances(self) -> tuple[Info, ...]:

@@ -51,6 +51,11 @@ class RegistryGroup:
         """Whether every member is on this machine."""
         return all(member.is_local for member in self._members)
 
+    @property
+    def timeout(self) -> dt.timedelta:
+        """How long one call may take unless it says otherwise; the longest of the members'."""
+        return max(member.timeout for member in self._members)
+
     def __repr__(self) -> str:
         """Show the names."""
         return f"<enlist.RegistryGroup {self.name}>"
