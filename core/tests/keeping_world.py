@@ -48,7 +48,10 @@ class HandClock:
 
 @dataclass
 class World:
-    """The server: its records, its fault, and the requests that it has yet to carry out."""
+    """The server: its records, its fault, and the requests that it has yet to carry out.
+
+    A record of ours dies when its owner has given no sign of life for one ttl; rivals live on.
+    """
 
     clock: HandClock = field(default_factory=HandClock)
     records: dict[Identity, tuple[str, Info]] = field(default_factory=dict)
@@ -56,11 +59,13 @@ class World:
     late: list[Callable[[], None]] = field(default_factory=list)
     late_at: float = 0.0
     calls: list[str] = field(default_factory=list)
+    signed_at: float = 0.0
 
     def reach(self, call: str, timeout_s: float, late: Callable[[], None] | None = None) -> None:
         """Let a call through, refuse it, or let it time out and be carried out later."""
         self.calls.append(call)
         self.catch_up()
+        self.bury()
         if self.fault == "away":
             raise UnavailableError("connection refused")
         if self.fault == "frozen":
@@ -81,7 +86,19 @@ class World:
             for request in late:
                 request()
 
+    def bury(self) -> None:
+        """Remove our records if we have been silent for longer than a ttl."""
+        if self.clock.monotonic() - self.signed_at > TTL_S:
+            for identity in [key for key, (owner, _) in self.records.items() if owner == OURS]:
+                del self.records[identity]
+
+    def sign(self, owner: str) -> None:
+        """Take note of a sign of life."""
+        if owner == OURS:
+            self.signed_at = self.clock.monotonic()
+
     def put(self, owner: str, info: Info) -> None:
+        self.sign(owner)
         self.records[info.identity] = (owner, info)
 
     def remove(self, owner: str, identity: Identity) -> None:
@@ -113,6 +130,7 @@ class WorldPlugin:
     @hookimpl
     def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
         self.world.reach("keep_alive", timeout_s)
+        self.world.sign(self.owner)
         return Beat([lost for info in infos if (lost := self._look(info))], TTL_S)
 
     @hookimpl

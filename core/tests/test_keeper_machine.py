@@ -40,6 +40,14 @@ class AnyOrder(RuleBasedStateMachine):
             self.kept.register(info)
             self.wanted[info.identity] = info
 
+    @rule(number=NUMBERS, weight=WEIGHTS)
+    def update(self, number: int, weight: int) -> None:
+        """An update begins from what is wanted; one that raises leaves that."""
+        current = self.kept.table.get(server(number).identity)
+        assert current == self.wanted.get(server(number).identity)
+        if current is not None:
+            self.register(number, weight)
+
     @rule(numbers=st.sets(NUMBERS, min_size=1), weight=WEIGHTS)
     def register_all(self, numbers: set[int], weight: int) -> None:
         """All are wanted, or none more than before."""
@@ -116,7 +124,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.1, 60))
     def pause(self, seconds: float) -> None:
-        """Time passes, and the process is suspended."""
+        """Time passes, and the process is suspended; for longer than a ttl, and its records die."""
         self.kept.clock.advance(seconds)
 
     def teardown(self) -> None:
