@@ -60,6 +60,7 @@ class World:
     late_at: float = 0.0
     calls: list[str] = field(default_factory=list)
     signed_at: float = 0.0
+    rushing: list[Info] = field(default_factory=list)
 
     def reach(self, call: str, timeout_s: float, late: Callable[[], None] | None = None) -> None:
         """Let a call through, refuse it, or let it time out and be carried out later."""
@@ -85,6 +86,12 @@ class World:
             late, self.late = self.late, []
             for request in late:
                 request()
+
+    def rush(self) -> None:
+        """Have rivals take over what they were told to, between our beat and our repair."""
+        rushing, self.rushing = self.rushing, []
+        for info in rushing:
+            self.put(THEIRS, info)
 
     def bury(self) -> None:
         """Remove our records if we have been silent for longer than a ttl."""
@@ -136,6 +143,7 @@ class WorldPlugin:
     @hookimpl
     def restore(self, infos: Sequence[Info], timeout_s: float) -> Sequence[Lost]:
         self.world.reach("restore", timeout_s, lambda: self._put_all(infos))
+        self.world.rush()
         return self._restore(infos)
 
     def _put_all(self, infos: Sequence[Info]) -> None:

@@ -91,6 +91,11 @@ class AnyOrder(RuleBasedStateMachine):
             self.world.put(THEIRS, server(number, weight=99))
 
     @rule(number=NUMBERS)
+    def rival_will_take_over_before_a_repair(self, number: int) -> None:
+        """Another process registers what our beat found gone, just before we write it again."""
+        self.world.rushing.append(server(number, weight=99))
+
+    @rule(number=NUMBERS)
     def rival_leaves(self, number: int) -> None:
         """That process leaves again."""
         if self.world.fault == "none":
@@ -131,6 +136,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Once the backend answers and some time has passed, wanted and enlisted are one."""
         self.world.heal(self.late_s)
         self.kept.run(LONG_ENOUGH_S)
+        self.world.catch_up()  # nobody may be left who asks, and so meets a ghost
         ours = {key: info for key, (owner, info) in self.world.records.items() if owner == OURS}
         theirs = {key for key, (owner, _) in self.world.records.items() if owner != OURS}
         expected = {key: info for key, info in self.wanted.items() if key not in theirs}
