@@ -107,18 +107,8 @@ class Address:
             InvalidInfoError: the host is unspecified (0.0.0.0, ::), multicast, or link-local
                 IPv6 without a zone.
         """
-        ip = self.ip
-        if ip is None:
-            return
-        if ip.is_unspecified:
-            rule = "means every interface and cannot be called; publish one that clients can reach"
-            raise InvalidInfoError("addr.host", self.host, rule)
-        if ip.is_multicast:
-            raise InvalidInfoError(
-                "addr.host", self.host, "is a multicast address, which no server listens on alone"
-            )
-        if isinstance(ip, ipaddress.IPv6Address) and ip.is_link_local and ip.scope_id is None:
-            rule = "is link-local and needs its zone, as in fe80::1%eth0; better be routable"
+        rule = _unreachable(self.host) if self.network == "tcp" else ""
+        if rule:
             raise InvalidInfoError("addr.host", self.host, rule)
 
 
@@ -128,6 +118,21 @@ def _as_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+@functools.lru_cache(maxsize=1_024)  # asked at each registration
+def _unreachable(host: str) -> str:
+    """Return the rule by which nobody can call this host; nothing if somebody may."""
+    ip = _as_ip(host)
+    if ip is None:
+        return ""
+    if ip.is_unspecified:
+        return "means every interface and cannot be called; publish one that clients can reach"
+    if ip.is_multicast:
+        return "is a multicast address, which no server listens on alone"
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_link_local and ip.scope_id is None:
+        return "is link-local and needs its zone, as in fe80::1%eth0; better be routable"
+    return ""
 
 
 def _checked_host(host: str) -> str:

@@ -113,6 +113,8 @@ class Backend:
     def validate(self, info: Info) -> None:
         """Refuse an Info that is incomplete or that this backend cannot carry."""
         check_complete(info)
+        if "validate" not in self.abilities:
+            return
         try:
             self._hook.validate(info=info)
         except InvalidInfoError:

@@ -55,30 +55,32 @@ class Calls:
         """Register; on failure what was wanted before is wanted again, unless told to retry."""
         wanted = self._table.want([info])
         tickets = [ticket for ticket, _ in wanted]
-        with self._table.calling(tickets):
-            try:
-                with self._table.held(tickets, deadline) as claims:
-                    for claim in claims:
-                        self._writer.write(claim, deadline)
-            except RegistryError as exc:
-                self._give_up(wanted, exc)
-                if not self._may_wait(exc):
-                    raise
+        try:
+            with self._table.held(tickets, deadline) as claims:
+                for claim in claims:
+                    self._writer.write(claim, deadline)
+        except RegistryError as exc:
+            self._give_up(wanted, exc)
+            if not self._may_wait(exc):
+                raise
+        finally:
+            self._table.called(tickets)
         self._table.announce()
 
     def register_all(self, infos: Sequence[Info], deadline: Deadline) -> None:
         """Register in bulk; on failure nothing new stays wanted, unless told to retry."""
         wanted = self._table.want(infos)
         tickets = [ticket for ticket, _ in wanted]
-        with self._table.calling(tickets):
-            try:
-                with self._table.held(tickets, deadline) as claims:
-                    failed = self._writer.write_all(claims, deadline) if claims else {}
-                self._raise_first(list(failed.values()), len(infos))
-            except RegistryError as exc:
-                self._give_up(wanted, exc)
-                if not self._may_wait(exc):
-                    raise
+        try:
+            with self._table.held(tickets, deadline) as claims:
+                failed = self._writer.write_all(claims, deadline) if claims else {}
+            self._raise_first(list(failed.values()), len(infos))
+        except RegistryError as exc:
+            self._give_up(wanted, exc)
+            if not self._may_wait(exc):
+                raise
+        finally:
+            self._table.called(tickets)
         self._table.announce()
 
     def _raise_first(self, failed: Sequence[RegistryError], asked: int) -> None:
@@ -104,14 +106,16 @@ class Calls:
     def deregister(self, info: Info, deadline: Deadline) -> None:
         """Remove; on failure removal goes on in the background until it is confirmed."""
         ticket = self._table.unwant(info)
-        with self._table.calling([ticket]):
-            try:
-                with self._table.held([ticket], deadline) as claims:
-                    for claim in claims:
-                        self._writer.remove(claim, deadline)
-            except RegistryError as exc:
-                self._hurry()
-                raise type(exc)(f"{exc}; the removal goes on in the background") from exc
+        try:
+            self._table.announce()
+            with self._table.held([ticket], deadline) as claims:
+                for claim in claims:
+                    self._writer.remove(claim, deadline)
+        except RegistryError as exc:
+            self._hurry()
+            raise type(exc)(f"{exc}; the removal goes on in the background") from exc
+        finally:
+            self._table.called([ticket])
         self._table.announce()
 
     def leave(self, deadline: Deadline) -> int:

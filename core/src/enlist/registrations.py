@@ -10,8 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,6 +94,7 @@ class Registrations:
         self._generations = itertools.count(1)
         self._lock = threading.RLock()
         self._freed = threading.Condition(self._lock)  # entering the lock itself is quicker
+        self._waiting = 0
         # The same list for each beat until something is wanted or not wanted any more.
         self._written: list[Claim] | None = None
         self._changes: list[Change] = []
@@ -106,31 +106,26 @@ class Registrations:
 
     # --- explicit calls ----------------------------------------------------------------------
 
-    @contextmanager
-    def calling(self, tickets: Iterable[Claim]) -> Iterator[None]:
-        """Keep the keeper away from entries for the time of an explicit call."""
-        entries = [ticket.entry for ticket in tickets]
-        self._count_callers(entries, +1)
-        try:
-            yield
-        finally:
-            self._count_callers(entries, -1)
-
-    def _count_callers(self, entries: Iterable[Entry], step: int) -> None:
-        with self._lock:
-            for entry in entries:
-                entry.callers += step
-
     def want(self, infos: Iterable[Info]) -> list[tuple[Claim, Info | None]]:
-        """Note what is wanted now; return a ticket for each claim, and what was wanted before."""
+        """Note what is wanted now; return a ticket for each claim, and what was wanted before.
+
+        The keeper stays away from the entries until :meth:`called` says that the call is over.
+        """
         with self._lock:
             return [self._want(info) for info in infos]
+
+    def called(self, tickets: Iterable[Claim]) -> None:
+        """Note that the explicit call that was given these tickets is over, however it ended."""
+        with self._lock:
+            for ticket in tickets:
+                ticket.entry.callers -= 1
 
     def _want(self, info: Info) -> tuple[Claim, Info | None]:
         entry = self._entry_of(info)
         before = entry.info if entry.generation and entry.wanted else None
         self._renew(entry)
         entry.info, entry.wanted, entry.to_write, entry.takes_over = info, True, True, True
+        entry.callers += 1
         return self._claim_on(entry), before
 
     def _entry_of(self, info: Info) -> Entry:
@@ -150,11 +145,11 @@ class Registrations:
         return Claim(entry.info, entry.generation, entry.takes_over, entry)
 
     def unwant(self, info: Info) -> Claim:
-        """Note that ``info`` is not wanted any more; return the ticket for its claim."""
+        """Note that ``info`` is not wanted any more; return a ticket, as :meth:`want` does."""
         with self._lock:
-            claim = self._unwant(self._entry_of(info))
-        self.announce()
-        return claim
+            entry = self._entry_of(info)
+            entry.callers += 1
+            return self._unwant(entry)
 
     def _unwant(self, entry: Entry) -> Claim:
         self._renew(entry)
@@ -170,13 +165,16 @@ class Registrations:
                     self._unwant(entry)
         self.announce()
 
-    @contextmanager
-    def held(self, tickets: Iterable[Claim], deadline: Deadline) -> Iterator[list[Claim]]:
+    def held(self, tickets: Iterable[Claim], deadline: Deadline) -> _Held:
         """Hold the claims of these tickets; those that a newer call has overtaken are left out.
 
         Raises:
             TimedOutError: another write was still under way when time ran out.
         """
+        return _Held(self, tickets, deadline)
+
+    def acquire(self, tickets: Iterable[Claim], deadline: Deadline) -> list[Claim]:
+        """Do what :meth:`held` begins with; :meth:`release` is what it ends with."""
         claims: list[Claim] = []
         try:
             with self._lock:
@@ -184,20 +182,24 @@ class Registrations:
                     if self._acquire(ticket, deadline):
                         # Not all at once: what was acquired is released if a later one is not.
                         claims.append(ticket)  # noqa: PERF401
-            yield claims
-        finally:
+        except BaseException:
             self.release(claims)
+            raise
+        return claims
 
     def _acquire(self, ticket: Claim, deadline: Deadline) -> bool:
         while ticket.is_current:
             if not ticket.entry.claimed_by:
                 ticket.entry.claimed_by = ticket.generation
                 return True
+            self._waiting += 1
             try:
                 self._freed.wait(deadline.remaining_s())
             except TimedOutError as exc:
                 message = "an earlier write for this registration is still under way"
                 raise TimedOutError(message) from exc
+            finally:
+                self._waiting -= 1
         return False
 
     # --- the keeper's side -------------------------------------------------------------------
@@ -234,7 +236,7 @@ class Registrations:
             for claim in claims:
                 if claim.entry.claimed_by == claim.generation:
                     claim.entry.claimed_by = 0
-            self._freed.notify_all()
+            self._wake()
 
     def settle(self, claim: Claim, state: State, error: RegistryError | None = None) -> None:
         """Note the outcome of an attempt, unless a newer call has made it irrelevant."""
@@ -318,6 +320,10 @@ class Registrations:
             for claim in claims:
                 if claim.is_current and not claim.entry.wanted:
                     self._forget(claim.entry, now, for_good=for_good)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting:  # seldom, and asking is much quicker than telling nobody
             self._freed.notify_all()
 
     def _forget(self, entry: Entry, now: float, *, for_good: bool) -> None:
@@ -365,7 +371,7 @@ class Registrations:
 
     def announce(self) -> None:
         """Tell of the changes since the last time, in their order, one teller at a time."""
-        while True:
+        while self._changes:  # whoever adds one announces it
             with self._lock:
                 if self._announcing or not self._changes:
                     return
@@ -376,3 +382,21 @@ class Registrations:
             finally:
                 with self._lock:
                     self._announcing = False
+
+
+class _Held:
+    """The claims of some tickets for the time of a block; quicker than a generator's."""
+
+    __slots__ = ("_claims", "_deadline", "_table", "_tickets")
+
+    def __init__(self, table: Registrations, tickets: Iterable[Claim], deadline: Deadline) -> None:
+        self._table = table
+        self._tickets = tickets
+        self._deadline = deadline
+
+    def __enter__(self) -> list[Claim]:
+        self._claims = self._table.acquire(self._tickets, self._deadline)
+        return self._claims
+
+    def __exit__(self, *_: object) -> None:
+        self._table.release(self._claims)

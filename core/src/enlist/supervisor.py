@@ -53,19 +53,23 @@ class Supervisor:
 
         A thread that died without being told to is started again, and that is logged.
         """
-        with self._lock:
-            if not self._stopping and (self._thread is None or not self._thread.is_alive()):
-                if self._thread is not None:
-                    _logger.error(
-                        "%s: the keeper's thread had died; it was started again", self._name
-                    )
-                self._thread = threading.Thread(
-                    target=self._run, name=f"enlist-keeper-{self._name}", daemon=True
-                )
-                self._thread.start()
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            self._start()
         # Waking it for nothing would cost every call two changes of threads.
         if time.monotonic() + self._pause_s() < self._sleeps_until - _SLACK_S:
             self._woken.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._stopping or (self._thread is not None and self._thread.is_alive()):
+                return
+            if self._thread is not None:
+                _logger.error("%s: the keeper's thread had died; it was started again", self._name)
+            self._thread = threading.Thread(
+                target=self._run, name=f"enlist-keeper-{self._name}", daemon=True
+            )
+            self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
         """End the thread; wait for it no longer than the given seconds."""

@@ -192,6 +192,8 @@ class Watches:
 
     def next_due_s(self) -> float:
         """Return the seconds until :meth:`tick` has something to do; infinity for nothing."""
+        if not self._watches:
+            return math.inf
         due_at = min((watch.due_at for watch in self._all()), default=math.inf)
         return max(0.0, due_at - self._clock.monotonic())
 
