@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 import os
@@ -29,6 +30,7 @@ from core.tests.serving_world import (
     program,
 )
 from enlist.address import Address
+from enlist.aserving import aenlisted
 from enlist.errors import (
     InvalidInfoError,
     InvalidOptionError,
@@ -269,6 +271,32 @@ def test_registration_updates_in_place(place: str, server: ThreadingHTTPServer) 
         assert registration.update(tags={"v": "2"}) == registration.info
         assert [(info.weight, info.tags) for info in found(place)] == [(0, {"v": "2"})]
     assert found(place) == ()
+
+
+def test_registration_updates_without_blocking_the_loop(
+    place: str, server: ThreadingHTTPServer
+) -> None:
+    """The asyncio twin does the same, raises the same, and is done also if it is cancelled."""
+
+    async def story() -> None:
+        async with aenlisted("echo", server.socket, registry=place, drain=NO_TIME) as registration:
+            assert (await registration.aupdate(weight=3)).weight == 3
+            assert [info.weight for info in found(place)] == [3]
+            with pytest.raises(InvalidInfoError, match="weight=-1"):
+                await registration.aupdate(weight=-1)
+            task = asyncio.create_task(registration.aupdate(weight=0))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.to_thread(
+                eventually,
+                lambda: [info.weight for info in found(place)] == [0],
+                within_s=10,
+                why="the update goes on",
+            )
+
+    asyncio.run(story(), debug=True)
 
 
 def test_stop_serves_on_until_the_drain_is_over(place: str, server: ThreadingHTTPServer) -> None:

@@ -44,7 +44,7 @@ async def aenlisted(
         **settings: fields of :class:`~enlist.ServerOptions`, and ``tags``.
 
     Yields:
-        The :class:`Registration`; its ``update`` blocks, so call it in a thread.
+        The :class:`Registration`; await its ``aupdate``, since ``update`` blocks.
     """
     options = as_options(server, **settings)
     enlistment = Enlistment(options, listen_addr, payload_codec=payload_codec, ready=ready)
