@@ -58,7 +58,9 @@ def test_works_beside_gevent_that_has_replaced_nothing(tmp_path: Path) -> None:
     "options,last",
     [
         ("{}", "UnsupportedError: uWSGI runs no threads in this process"),
+        ("{'threads': b'1'}", "UnsupportedError: uWSGI runs no threads in this process"),
         ("{'enable-threads': True}", "opened"),
+        ("{'threads': b'4'}", "opened"),
     ],
 )
 def test_refuses_uwsgi_without_threads(options: str, last: str, tmp_path: Path) -> None:
