@@ -238,6 +238,7 @@ def test_waiting_for_what_was_cancelled_has_an_end(url: str, slow: type[Slow]) -
             with pytest.raises(TimedOutError, match="was cancelled, and is not undone yet after"):
                 await registry.register(ECHO, timeout=dt.timedelta(milliseconds=20))
             Slow.go_on.set()
+            await until(lambda: registry.status() == ())
 
     run(story())
 
