@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enlist import Address, InvalidInfoError
@@ -116,7 +116,6 @@ def test_can_be_a_key_and_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(address)) == address  # noqa: S301 - our own bytes
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(st.ip_addresses(), st.integers(1, 65_535))
 def test_every_ip_address_survives_its_own_text(ip: object, port: int) -> None:
     """What str gives, parse takes back."""
@@ -125,7 +124,6 @@ def test_every_ip_address_survives_its_own_text(ip: object, port: int) -> None:
     assert Address.parse(str(address)) == address
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(st.text(st.characters(exclude_categories=())))
 @example(f"host:{'9' * 5_000}")  # more digits than int() reads
 def test_takes_or_refuses_any_text(text: str) -> None:

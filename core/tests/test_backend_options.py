@@ -14,7 +14,7 @@ from typing import Any, Literal, Optional
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enlist.backend_options import (
@@ -580,7 +580,6 @@ _hostile = st.text(
 _passwords = _hostile.map(lambda middle: f"{FIRST}{middle}{LAST}")
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(password=_passwords, quoted=st.booleans(), user=_hostile, rest=_hostile)
 @example(password=f"{FIRST}/{LAST}", quoted=False, user="u", rest="")
 @example(password=f"{FIRST}@{LAST}%40", quoted=False, user="u", rest=":1")
@@ -606,7 +605,6 @@ def test_read_of_a_hostile_url_never_shows_its_password(
         assert LAST not in said
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(text=_hostile, after=st.sampled_from(["", "etcd:", "etcd://", "etcd://h/", "etcd?ttl="]))
 def test_read_of_any_text_raises_nothing_but_its_own_errors(text: str, after: str) -> None:
     """No text, however strange, ends in an exception that is not ours."""
@@ -619,7 +617,6 @@ def test_read_of_any_text_raises_nothing_but_its_own_errors(text: str, after: st
     assert said
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(
     prefix=st.text(st.characters(exclude_categories=["Cs"])),
     user=st.text(string.printable, min_size=1),

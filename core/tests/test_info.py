@@ -7,7 +7,7 @@ import string
 from enum import IntEnum
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from enlist import Address, Info, InvalidInfoError
@@ -269,7 +269,6 @@ FIELDS = (
 )
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING))
 def test_takes_or_refuses_anything_with_one_kind_of_error(fields: dict[str, object]) -> None:
     """Hostile values make an Info or an InvalidInfoError of one line, never anything else."""
@@ -286,7 +285,6 @@ def test_takes_or_refuses_anything_with_one_kind_of_error(fields: dict[str, obje
         assert str(made).isprintable()
 
 
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 @given(st.text(string.ascii_letters, min_size=1, max_size=255))
 def test_keeps_an_ordinary_name_as_it_is(name: str) -> None:
     """Names keep their case: Echo and echo are two services."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from enlist.address import Address
@@ -235,7 +235,6 @@ infos = st.builds(
 
 
 @given(info=infos)
-@settings(deadline=None)  # the time that a busy machine takes for one says nothing
 def test_every_info_comes_back_equal(info: Info) -> None:
     """Nothing that an Info says is lost or changed, and JSON can carry it."""
     assert read_back(json.loads(json.dumps(encode(info, OWNER, DEFAULTS)))) == info
