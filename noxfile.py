@@ -62,8 +62,8 @@ EXAMPLE = "docs/examples/enlist-redis"
 COVERED_PERCENT = 95
 # Most tests wait for servers and time-outs, so four processes keep two cores busy; files stay
 # whole, so that their servers are shared. A test that a busy machine made too late is tried again,
-# and named in the summary: one that is named often is to be mended.
-IN_FOUR = ("-n4", "--dist=loadfile", "--reruns=2", "-rfER")
+# and named in the summary: one that is named often is to be mended. So is what a system forbids.
+IN_FOUR = ("-n4", "--dist=loadfile", "--reruns=2", "-rfEsR")
 # What breaks servers for minutes: the version of Python changes little there, so `tests` runs it
 # on the oldest alone, as it does the tests of the repository itself. `tests-3.13` by its own name
 # leaves out nothing.

@@ -11,9 +11,11 @@ Where nobody did, a specific listen address is published as it is, and for an un
 ("0.0.0.0", "::") an address of this machine is *found*:
 
 4. on the network ("10.0.0.0/8") or interface ("eth0") that ENLIST_ADVERTISE_ADDR or, after
-   it, ``advertise`` names
+   it, ``advertise`` names; of several the one that packets to the outside carry
 5. ``POD_IP``, which Kubernetes can put into the environment
 6. the one that packets to the outside carry, IPv4 before IPv6
+
+A server on "::" that does not accept IPv4 (asyncio's are such) is given IPv6 before IPv4.
 
 A unix socket is published as it is, unless ``advertise`` says an address. What is said without
 a port has the port that the server listens on. An empty variable counts as not there.
@@ -101,8 +103,7 @@ def advertised(
         or (_LOOPBACK if backend_is_local else "")
     )
     if not host:
-        rule = f"is every address, and no route leads outward that tells one; set {ENLIST_ADDR}"
-        raise InvalidOptionError("listen_addr", str(listen), rule)
+        raise InvalidOptionError("listen_addr", str(listen), _why_not_found(listen, network))
     return Address.tcp(host, _kitex_port(environ) or listen.port)
 
 
@@ -155,7 +156,10 @@ def _read_name(source: str, text: str, network: NetworkView) -> _Said:
         return _Said(source, text, finds=lambda name, _: name == text)
     if "." not in text:
         have = ", ".join(names) or "none that can be listed"
-        rule = f"is no interface of this machine ({have}); if it is a host name, give its port too"
+        rule = (
+            f"is no interface of this machine that has an address ({have}); "
+            "if it is a host name, give its port too"
+        )
         raise InvalidOptionError(source, text, rule)
     return _Said(source, text, host=_callable(source, text, lambda: Address.tcp(text, 1)).host)
 
@@ -217,17 +221,34 @@ def _found(
     Returns:
         An empty text where nothing says which, and no route leads outward.
     """
-    # Who listens on 0.0.0.0 has no IPv6; who listens on :: has both.
-    versions = (4,) if isinstance(listen.ip, ipaddress.IPv4Address) else (4, 6)
+    versions = _versions(listen, network)
     if wanted is not None:
         return _on_interface(wanted, versions, network)
     if pod_ip := environ.get(POD_IP):
         return _pod_ip(pod_ip, versions, listen)
-    for version in versions:
-        ip = network.outward(version)
-        if ip is not None and not ip.is_unspecified and not ip.is_link_local:
-            return str(ip)
-    return ""
+    return next((str(ip) for version in versions if (ip := _outward(version, network))), "")
+
+
+def _versions(listen: Address, network: NetworkView) -> tuple[int, ...]:
+    """Return the versions of IP at which the server can be called, the better one first."""
+    if isinstance(listen.ip, ipaddress.IPv4Address):
+        return (4,)
+    # Who listens on :: has both, unless the socket was told to leave IPv4 out.
+    return (4, 6) if network.accepts_ipv4(listen.port) else (6, 4)
+
+
+def _outward(version: int, network: NetworkView) -> IpAddress | None:
+    """Return the address that packets to the outside carry, if others can call it."""
+    ip = network.outward(version)
+    # An IPv6 address that is still being checked for duplicates is no source: ::1 stands in.
+    unusable = ip is None or ip.is_unspecified or ip.is_link_local or ip.is_loopback
+    return None if unusable else ip
+
+
+def _why_not_found(listen: Address, network: NetworkView) -> str:
+    if isinstance(listen.ip, ipaddress.IPv4Address) and _outward(6, network):
+        return "is IPv4 alone, and this machine is reached by IPv6 alone; listen on [::]"
+    return f"is every address, and no route leads outward that tells one; set {ENLIST_ADDR}"
 
 
 def _on_interface(wanted: _Said, versions: tuple[int, ...], network: NetworkView) -> str:
@@ -241,9 +262,11 @@ def _on_interface(wanted: _Said, versions: tuple[int, ...], network: NetworkView
     usable = [
         each for each in all_here if each.ip.version in versions and not each.ip.is_link_local
     ]
-    for each in usable:
-        if wanted.finds(each.name, each.ip):
-            return str(each.ip)
+    matching = [each.ip for each in usable if wanted.finds(each.name, each.ip)]
+    if matching:
+        outward = [_outward(version, network) for version in versions]
+        # A container engine's bridge may lie on a wide network too.
+        return str(min(matching, key=lambda ip: (versions.index(ip.version), ip not in outward)))
     kind = "IPv4 address" if versions == (4,) else "address"
     have = ", ".join(f"{each.name} {each.ip}" for each in usable) or "none"
     raise InvalidOptionError(

@@ -20,8 +20,11 @@ __all__ = ["HostNetwork", "Interface", "IpAddress", "NetworkView"]
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _SIOCGIFCONF: Final = 0x8912
+_SIOCGIFFLAGS: Final = 0x8913
+_IFF_UP: Final = 0x1
 # struct ifreq: a name of 16 bytes, then a union whose largest member is struct ifmap.
 _IFREQ: Final = "16sLLHBBB0L"
+_NAME_BYTES: Final = 16
 _IF_INET6: Final = Path("/proc/net/if_inet6")
 # Flags of /proc/net/if_inet6: duplicate detection failed or under way, or soon to be removed.
 _UNUSABLE: Final = 0x08 | 0x20 | 0x40
@@ -30,6 +33,7 @@ _TEMPORARY: Final = 0x01
 # Addresses that RFC 5737 and RFC 3849 keep free for documents: whatever leads there leads outward.
 _OUTWARD: Final = {4: (socket.AF_INET, "203.0.113.1"), 6: (socket.AF_INET6, "2001:db8::1")}
 _DISCARD_PORT: Final = 9
+_ANSWER_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,9 @@ class NetworkView(Protocol):
             version: of IP: 4 or 6.
         """
 
+    def accepts_ipv4(self, port: int) -> bool:
+        """Return whether a server here accepts IPv4 connections at that port now."""
+
 
 class HostNetwork:
     """The machine that this process runs on, or its container."""
@@ -84,6 +91,14 @@ class HostNetwork:
         except OSError:
             return None
 
+    def accepts_ipv4(self, port: int) -> bool:
+        """Return whether a server here accepts IPv4 connections at that port now."""
+        try:
+            with socket.create_connection(("127.0.0.1", port), _ANSWER_S):
+                return True
+        except OSError:
+            return False
+
 
 def parse_if_inet6(listed: str) -> list[Interface]:
     """Return the usable addresses in the text of /proc/net/if_inet6, temporary ones last."""
@@ -98,27 +113,41 @@ def parse_if_inet6(listed: str) -> list[Interface]:
 
 
 def _ipv4_interfaces() -> list[Interface]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        # Those that are down have their IPv4 addresses still, unlike their IPv6 ones.
+        entries = [entry for entry in _ipv4_entries(asking) if _is_up(asking, entry)]
+    return [_ipv4_interface(entry) for entry in entries]
+
+
+def _ipv4_entries(asking: socket.socket) -> list[bytes]:
     # Linux only, like the ioctl below.
     import fcntl  # noqa: PLC0415
 
     entry_size = struct.calcsize(_IFREQ)
     room = 64
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        while True:
-            entries = array.array("B", bytes(entry_size * room))
-            where, _ = entries.buffer_info()
-            asked = struct.pack("iP", len(entries), where)
-            (used,) = struct.unpack_from("i", fcntl.ioctl(asking, _SIOCGIFCONF, asked))
-            if used < len(entries):
-                return [
-                    _ipv4_interface(entries[at : at + entry_size].tobytes())
-                    for at in range(0, used, entry_size)
-                ]
-            room *= 2  # the kernel fills what there is and does not say what it left out
+    while True:
+        entries = array.array("B", bytes(entry_size * room))
+        where, _ = entries.buffer_info()
+        asked = struct.pack("iP", len(entries), where)
+        (used,) = struct.unpack_from("i", fcntl.ioctl(asking, _SIOCGIFCONF, asked))
+        if used < len(entries):
+            return [entries[at : at + entry_size].tobytes() for at in range(0, used, entry_size)]
+        room *= 2  # the kernel fills what there is and does not say what it left out
+
+
+def _is_up(asking: socket.socket, entry: bytes) -> bool:
+    import fcntl  # noqa: PLC0415
+
+    try:
+        answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, entry)
+    except OSError:
+        return False  # it has gone since
+    (flags,) = struct.unpack_from("H", answer, _NAME_BYTES)
+    return bool(flags & _IFF_UP)
 
 
 def _ipv4_interface(entry: bytes) -> Interface:
     """Read a ``struct ifreq``: 16 bytes of name, then a ``struct sockaddr_in``."""
-    label = entry[:16].partition(b"\0")[0].decode()
+    label = entry[:_NAME_BYTES].partition(b"\0")[0].decode()
     # "eth0:1" is the old way to name a second address of eth0.
     return Interface(label.partition(":")[0], ipaddress.IPv4Address(entry[20:24]))

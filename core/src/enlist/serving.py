@@ -173,8 +173,11 @@ class Enlistment:
             )
             if registry is not self._options.registry:
                 undo.callback(registry.close)
-            info = self._info(registry)
+            self._info(registry)  # what cannot be published is refused before there is any wait
             self._wait_until_ready()
+            # Now it can be seen which versions of IP the server accepts.
+            info = self._info(registry)
+            self._warn_of(info, registry)
             registry.register(info)
             self._undo = undo.pop_all()
         self._registration = Registration(registry, info, self._is_out)
@@ -235,23 +238,28 @@ class Enlistment:
         published = (
             None if given is not None and given.skip_listen_addr else self._published(registry)
         )
-        if given is not None and published is not None and given.addr not in (None, published):
-            _log.warning(
-                "publishing %s instead of registry_info.addr %s, which needs skip_listen_addr=True",
-                published,
-                given.addr,
-            )
         return build_info(self._options, published, self._payload_codec, dt.datetime.now(dt.UTC))
 
     def _published(self, registry: AnyRegistry) -> Address:
-        addr = advertised(
+        return advertised(
             self._listen,
             advertise=self._options.advertise,
             environ=os.environ,
             backend_is_local=registry.is_local,
         )
-        warn_of_loopback(addr, backend_is_local=registry.is_local)
-        return addr
+
+    def _warn_of(self, info: Info, registry: AnyRegistry) -> None:
+        given = self._options.registry_info
+        if given is not None and given.skip_listen_addr:
+            return
+        if given is not None and given.addr not in (None, info.addr):
+            _log.warning(
+                "publishing %s instead of registry_info.addr %s, which needs skip_listen_addr=True",
+                info.addr,
+                given.addr,
+            )
+        if info.addr is not None:
+            warn_of_loopback(info.addr, backend_is_local=registry.is_local)
 
     def _wait_until_ready(self) -> None:
         within_s = self._options.ready_timeout.total_seconds()
