@@ -138,7 +138,8 @@ class Abilities:
         services: this hook.
         probe: this hook.
         validate: this hook.
-        atomic_compare_and_delete: the server compares the owner and removes in one step.
+        atomic_compare_and_delete: the server compares the owner and removes, or repairs, in one
+            step.
         kill: the server can be killed and started again (``kill``, ``start``).
         restart: it can be restarted with empty data (``restart``).
         keeps_data: what was registered is still there after ``kill`` and ``start``.

@@ -62,6 +62,11 @@ class Bounds:
         return 2 * self.interval_s + self.margin_s
 
     @property
+    def beats_s(self) -> float:
+        """In which at least one beat comes; for looking on, so without a margin."""
+        return 2 * self.interval_s
+
+    @property
     def arrival_s(self) -> float:
         """For a change to reach a client that watches."""
         return self.push_s + self.margin_s

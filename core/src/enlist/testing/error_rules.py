@@ -6,10 +6,12 @@ import datetime as dt
 import logging
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from enlist.backend import Backend
 from enlist.errors import (
     ClosedError,
     InvalidInfoError,
@@ -26,6 +28,8 @@ from enlist.testing.trial import CALL_S, Trial
 __all__ = ["ErrorRules"]
 
 TIMEOUT = dt.timedelta(seconds=0.5)
+HOOK_S = 1.0
+"""Long enough beside the margin that twice the time, as of a second attempt, is too long."""
 
 
 class ErrorRules(KitTests):
@@ -58,6 +62,25 @@ class ErrorRules(KitTests):
                 trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
         trial.await_answer(trial.open())
 
+    def test_R7_each_hook_says_that_the_server_is_away(self, trial: Trial) -> None:
+        """No hook passes a failure for success, among them those that only the keeper calls."""
+        trial.needs("kill")
+        backend, info = trial.backend(), trial.info()
+        backend.register(info, CALL_S)
+        with trial.server_away():
+            for hook, call in every_hook(backend, info, HOOK_S).items():
+                trial.all_raise(UnavailableError, {hook: call}, HOOK_S)
+        trial.await_answer(trial.open())
+
+    def test_R7_no_hook_waits_longer_for_a_frozen_server(self, trial: Trial) -> None:
+        """Each hook keeps to its own time, all of them at once."""
+        trial.needs("freeze")
+        backend, info = trial.backend(), trial.info()
+        backend.register(info, CALL_S)
+        with trial.server_frozen():
+            trial.all_raise(UnavailableError, every_hook(backend, info, HOOK_S), HOOK_S)
+        trial.await_answer(trial.open())
+
     def test_R7_a_frozen_server_costs_no_more_than_the_timeout(self, trial: Trial) -> None:
         """Each call to a server that never answers ends within its time."""
         trial.needs("freeze")
@@ -80,26 +103,41 @@ class ErrorRules(KitTests):
         trial.await_answer(trial.open())
 
     def test_R7_a_wrong_secret_is_unauthorised(
-        self, trial: Trial, caplog: pytest.LogCaptureFixture
+        self,
+        trial: Trial,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         """A wrong secret is refused as such by each call, and is shown nowhere."""
         trial.needs("credentials")
         caplog.set_level(logging.DEBUG)
         registry = trial.under_test.open_unauthorised()
         trial.at_end(registry.close)
-        info = trial.info()
         shown = [repr(registry)]
-        for call in (lambda: registry.register(info), lambda: registry.resolve(info.service_name)):
+        for call in every_call(trial, registry):
             error = trial.raises(UnauthorisedError, call, CALL_S)
             shown += traceback.format_exception(error)
+        with registry.resolver(trial.service()) as view:
+            trial.wait(lambda: view.last_error, CALL_S, "a refused watch told of no error")
+            shown += [repr(view), repr(view.last_error)]
+            trial.check(
+                isinstance(view.last_error, UnauthorisedError) and view.stale,
+                f"a watch with a wrong secret ended with {view.last_error!r}",
+            )
         shown += [repr(status) for status in registry.status()]
-        secret = trial.under_test.wrong_secret
-        expect_hidden(trial, secret, "\n".join([*shown, caplog.text]))
+        expect_hidden(
+            trial,
+            trial.under_test.wrong_secret,
+            "\n".join([*shown, caplog.text, *capfd.readouterr()]),
+        )
 
     def test_R7_a_secret_is_never_shown(
-        self, trial: Trial, caplog: pytest.LogCaptureFixture
+        self,
+        trial: Trial,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
-        """The secret in use is in no repr, no log line and no error, also not when all fails."""
+        """The secret in use is in no repr, log line, error or output, also not when all fails."""
         trial.needs("credentials", "kill")
         caplog.set_level(logging.DEBUG)
         registry = trial.open(timeout=TIMEOUT)
@@ -107,13 +145,16 @@ class ErrorRules(KitTests):
         registry.register(info)
         trial.resolver(registry, info.service_name)
         shown = [repr(registry), repr(registry.status())]
+        shown.append(repr(trial.under_test.make_plugin("0" * 32)))
         with trial.server_away():
             for call in every_call(trial, registry, info):
                 error = trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
                 shown += traceback.format_exception(error)
             shown.append(repr(registry.status()))
         trial.await_answer(trial.open())
-        expect_hidden(trial, trial.under_test.secret, "\n".join([*shown, caplog.text]))
+        expect_hidden(
+            trial, trial.under_test.secret, "\n".join([*shown, caplog.text, *capfd.readouterr()])
+        )
 
     def test_R7_too_little_time_is_no_worse_than_unavailable(self, trial: Trial) -> None:
         """With a millisecond a call succeeds or is unavailable; it never does half in silence."""
@@ -182,10 +223,12 @@ class ErrorRules(KitTests):
             )
 
     def test_R8_a_refusal_needs_no_server(self, trial: Trial) -> None:
-        """What is wrong with an Info is said although the backend is away."""
+        """Whether an Info can be carried is said although the backend is away."""
         trial.needs("kill")
-        registry = trial.open()
+        registry, backend = trial.open(), trial.backend()
         with trial.server_away():
+            outcome = trial.in_time(lambda: backend.validate(trial.info()), 0.0)
+            trial.check(outcome is None, f"validate asked the server, and raised {outcome!r}")
             trial.raises(InvalidInfoError, lambda: registry.register(Info(addr="10.0.0.1:1")), 0.0)
         trial.await_answer(trial.open())
 
@@ -208,6 +251,25 @@ def every_call(
             lambda: registry.deregister(registered),
         ]
     return calls
+
+
+def every_hook(backend: Backend, info: Info, timeout_s: float) -> dict[str, Callable[[], object]]:
+    """Return a call of each hook that the plugin has and that asks the server something.
+
+    Closing and watching are left out: there is no answer that they could miss.
+    """
+    infos, other = [info], replace(info, service_name=f"{info.service_name}-2")
+    calls: dict[str, Callable[[], object]] = {
+        "register": lambda: backend.register(other, timeout_s),
+        "deregister": lambda: backend.deregister(replace(info, service_name="x"), timeout_s),
+        "keep_alive": lambda: backend.keep_alive(infos, timeout_s),
+        "restore": lambda: backend.restore(infos, timeout_s),
+        "withdraw": lambda: backend.withdraw(infos, timeout_s),
+        "resolve": lambda: backend.resolve(info.service_name, timeout_s),
+        "services": lambda: backend.services(timeout_s),
+        "probe": lambda: backend.probe(info.service_name, timeout_s),
+    }
+    return {hook: call for hook, call in calls.items() if hook in backend.abilities}
 
 
 def expect_hidden(trial: Trial, secret: str, text: str) -> None:

@@ -10,12 +10,13 @@ from functools import partial
 import pytest
 
 from enlist.errors import RegistryError, UnavailableError
+from enlist.hookspecs import Why
 from enlist.info import Info
 from enlist.registry import Registry
 from enlist.testing.base import KitTests
 from enlist.testing.extensions import Counting
 from enlist.testing.following import Asking
-from enlist.testing.trial import Trial, same
+from enlist.testing.trial import CALL_S, Trial, same
 
 __all__ = ["KeepRules"]
 
@@ -122,6 +123,22 @@ class KeepRules(KitTests):
                 "a deleted record was not back",
             )
 
+    def test_K3_a_beat_tells_what_is_gone(self, trial: Trial) -> None:
+        """keep_alive calls a deleted record gone, and only that one, and does not write it."""
+        trial.needs("delete_record", "keep_alive")
+        backend, client = trial.backend(), trial.open()
+        name = trial.service()
+        stays, deleted = trial.info(name), trial.info(name)
+        for info in (stays, deleted):
+            backend.register(info, CALL_S)
+        trial.under_test.delete_record(deleted)
+        beat = backend.keep_alive([stays, deleted], CALL_S)
+        told = {item.info.identity: item.why for item in beat.lost}
+        trial.check(
+            told == {deleted.identity: Why.GONE}, f"of one deleted record the beat told {told!r}"
+        )
+        trial.found(client, [stays])
+
     def test_K4_back_after_its_liveness_was_ended(self, trial: Trial) -> None:
         """After a lease was revoked or a session expired all is back within one interval."""
         trial.needs("expire")
@@ -156,7 +173,7 @@ class KeepRules(KitTests):
         server.deregister(leaves)
         trial.stays(
             lambda: leaves not in client.resolve(stays.service_name),
-            trial.bounds.two_intervals_s,
+            trial.bounds.beats_s,
             "what was deregistered came back",
         )
         trial.found(client, [stays])
@@ -173,7 +190,7 @@ class KeepRules(KitTests):
             server.deregister(leaves)
         trial.stays(
             lambda: set(client.resolve(stays.service_name)).isdisjoint(leaving),
-            trial.bounds.two_intervals_s,
+            trial.bounds.beats_s,
             "what was deregistered came back",
         )
 
@@ -191,7 +208,7 @@ class KeepRules(KitTests):
         )
         trial.stays(
             lambda: leaves not in client.resolve(stays.service_name),
-            trial.bounds.one_interval_s,
+            trial.bounds.beats_s,
             "what was deregistered came back",
         )
 
@@ -272,4 +289,4 @@ def expect_gone_for_good(
             return False
 
     trial.wait(gone, within_s, "what was deregistered was still there")
-    trial.stays(gone, trial.bounds.two_intervals_s, "what was deregistered came back")
+    trial.stays(gone, trial.bounds.beats_s, "what was deregistered came back")

@@ -30,7 +30,7 @@ class OwnerRules(KitTests):
         )
         trial.stays(
             lambda: trial.has(client, second),
-            trial.bounds.two_intervals_s,
+            trial.bounds.beats_s,
             f"the record of the new owner was replaced: by {first!r}, or by nothing",
         )
 
@@ -42,7 +42,7 @@ class OwnerRules(KitTests):
         trial.found(client, [second])
         trial.stays(
             lambda: trial.has(client, second),
-            trial.bounds.one_interval_s,
+            trial.bounds.beats_s,
             "the record of the new owner was removed",
         )
 
@@ -56,7 +56,7 @@ class OwnerRules(KitTests):
         trial.found(client, [second])
         trial.stays(
             lambda: trial.has(client, second),
-            trial.bounds.one_interval_s,
+            trial.bounds.beats_s,
             "the record of the new owner went after the older one had closed",
         )
 
@@ -136,6 +136,19 @@ class OwnerRules(KitTests):
             newer.register(second, CALL_S)
             removal()
             trial.found(client, [second])
+
+    def test_R5_comparing_and_repairing_is_one_step(self, trial: Trial) -> None:
+        """An identity that somebody takes while it is repaired is the new owner's."""
+        trial.needs("atomic_compare_and_delete", "restore")
+        older, newer, client = trial.backend(), trial.backend(), trial.open()
+        info = trial.info()
+        for weight in range(1, 31):
+            second = replace(info, weight=weight)
+            repair = trial.concurrently(partial(older.restore, [info], CALL_S))
+            newer.register(second, CALL_S)
+            repair()
+            trial.found(client, [second])
+            newer.deregister(second, CALL_S)
 
     def test_R5_a_record_without_an_owner_is_not_ours(self, trial: Trial) -> None:
         """A foreign record is found, is not removed, and is replaced by an explicit register."""

@@ -119,14 +119,7 @@ class RegisterRules(KitTests):
         """A watch loses as little as resolve does."""
         server, client = trial.open(), trial.open()
         name = trial.service()
-        infos = [
-            info
-            for case in CASES
-            if not case.ending
-            and trial.abilities.limits.passed_by(info := case.info(name, str(trial.info().addr)))
-            is None
-            and trial.abilities.limits.known
-        ]
+        infos = carried(trial, name)
         view = trial.resolver(client, name)
         for info in infos:
             server.register(info)
@@ -135,6 +128,15 @@ class RegisterRules(KitTests):
             trial.bounds.arrival_s,
             f"the watch did not show these {len(infos)} instances as they were registered",
         )
+
+    def test_R2_a_repair_writes_what_register_writes(self, trial: Trial) -> None:
+        """What restore writes comes back as it was, as what register writes does."""
+        trial.needs("restore")
+        backend, client = trial.backend(), trial.open()
+        infos = carried(trial, trial.service()) or [trial.info(tags={"a:b": "c"})]
+        lost = backend.restore(infos, CALL_S)
+        trial.check(not lost, f"restore says that these are not alive: {list(lost)!r}")
+        trial.found(client, infos)
 
     def test_R2_a_thousand_instances_come_back(self, trial: Trial) -> None:
         """A thousand instances of one service are all found, each as it was registered."""
@@ -156,11 +158,14 @@ class RegisterRules(KitTests):
         """After kill -9 neither resolve nor a watch shows the instance for longer than allowed."""
         client, worker = trial.open(), trial.worker()
         info, own = trial.info(), trial.info()
-        worker.register(info)
-        # This process lives: what it registered has to stay while the other's goes.
+        updated, in_bulk = replace(info, weight=3), trial.info(info.service_name)
+        for each in (info, updated, own):
+            worker.register(each)
+        worker.register_all([in_bulk])
+        # This process lives: what it took over has to stay while the other's goes.
         client.register(own)
         view = trial.resolver(client, info.service_name)
-        trial.found(client, [info])
+        trial.found(client, [updated, in_bulk])
         worker.kill()
         trial.wait(
             lambda: not client.resolve(info.service_name),
@@ -205,8 +210,19 @@ class RegisterRules(KitTests):
             for weight in range(2, 2 * ROUNDS):
                 info = replace(info, weight=weight, tags={"weight": str(weight)})
                 server.register(info)
-        counts = {len(answer) for answer in asking.answers}
-        trial.check(counts == {1}, f"numbers of records seen: {sorted(counts)}")
+        expect_one_each_time(trial, asking)
+        trial.found(client, [info])
+
+    def test_R4_registering_again_in_bulk_leaves_one_record_and_no_gap(self, trial: Trial) -> None:
+        """The same on the path that registers many at once."""
+        server, client = trial.open(), trial.open()
+        info = trial.info(weight=1)
+        server.register(info)
+        with Asking(client, info.service_name) as asking:
+            for weight in range(2, ROUNDS):
+                info = replace(info, weight=weight)
+                server.register_all([info])
+        expect_one_each_time(trial, asking)
         trial.found(client, [info])
 
     def test_R4_taking_over_leaves_one_record_and_no_gap(self, trial: Trial) -> None:
@@ -218,8 +234,7 @@ class RegisterRules(KitTests):
             for weight in range(2, ROUNDS):
                 info = replace(info, weight=weight)
                 servers[weight % 2].register(info)
-        counts = {len(answer) for answer in asking.answers}
-        trial.check(counts == {1}, f"numbers of records seen: {sorted(counts)}")
+        expect_one_each_time(trial, asking)
         trial.found(client, [info])
 
     # --- R6 ------------------------------------------------------------------------------------
@@ -235,6 +250,28 @@ class RegisterRules(KitTests):
             server.register(leaves)
             server.deregister(leaves)
             trial.found(client, [stays])
+
+    def test_R6_nobody_else_goes(self, trial: Trial) -> None:
+        """Removing one leaves addresses that begin alike, and the same address elsewhere."""
+        server, client = trial.open(), trial.open()
+        name, longer = trial.service(), trial.service()
+        leaves = trial.info(name, addr="10.78.0.1:80")
+        stay = [trial.info(name, addr=f"10.78.0.1:80{end}") for end in ("8", "80")]
+        elsewhere = trial.info(longer, addr="10.78.0.1:80")
+        server.register_all([leaves, *stay, elsewhere])
+        server.deregister(leaves)
+        trial.found(client, stay)
+        trial.found(client, [elsewhere])
+
+    def test_R6_a_name_that_everybody_left_is_not_listed(self, trial: Trial) -> None:
+        """The names of services are those of which somebody is there."""
+        trial.needs("services")
+        server, client = trial.open(), trial.open()
+        info = trial.info()
+        server.register(info)
+        trial.check(info.service_name in client.services(), "a name was not listed")
+        server.deregister(info)
+        trial.check(info.service_name not in client.services(), "the name is listed still")
 
     def test_R6_deregistering_what_is_not_there_is_no_error(self, trial: Trial) -> None:
         """What was never registered, or is gone already, can be deregistered."""
@@ -260,6 +297,21 @@ class RegisterRules(KitTests):
         finally:
             server.close()
         trial.check(not client.resolve(name), f"found after close: {client.resolve(name)!r}")
+
+
+def carried(trial: Trial, name: str) -> list[Info]:
+    """Return every difficult Info that lies within the declared limits, all of one service."""
+    limits = trial.abilities.limits
+    cases = (case for case in CASES if not case.ending and limits.known)
+    infos = (case.info(name, str(trial.info().addr)) for case in cases)
+    return [info for info in infos if limits.passed_by(info) is None]
+
+
+def expect_one_each_time(trial: Trial, asking: Asking) -> None:
+    """Fail if any answer had no record, or more than one."""
+    trial.check(asking.error is None, f"resolve raised {asking.error!r}")
+    counts = {len(answer) for answer in asking.answers}
+    trial.check(counts == {1}, f"numbers of records seen: {sorted(counts)}")
 
 
 def register_or_be_refused(trial: Trial, server: Registry, client: Registry, info: Info) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
@@ -261,11 +261,33 @@ class Trial:
             seen = f"{type(outcome).__name__} came: {outcome}"
         raise RuleBrokenError(self.rule, f"{kind.__name__} was due, and {seen}")
 
+    def all_raise(
+        self, kind: type[Exception], calls: Mapping[str, Callable[[], object]], within_s: float
+    ) -> None:
+        """Make calls at once, and fail unless each raises an error of that kind in time.
+
+        Args:
+            kind: the kind of error of :mod:`enlist.errors`.
+            calls: what must fail, by what a message calls it.
+            within_s: the longest that each may take, the machine's margin not included.
+        """
+        begun = {name: self._begin(call, within_s) for name, call in calls.items()}
+        for name, outcome_of in begun.items():
+            outcome = outcome_of(name)
+            seen = "succeeded" if outcome is None else f"raised {outcome!r}"
+            self.check(isinstance(outcome, kind), f"{name} {seen}; due was {kind.__name__}")
+
     def in_time(self, call: Callable[[], object], within_s: float) -> Exception | None:
         """Return the error that a call raises, or None; fail if it takes too long.
 
         It runs in another thread, since a plugin without time-outs would hang the test.
         """
+        return self._begin(call, within_s)("a call")
+
+    def _begin(
+        self, call: Callable[[], object], within_s: float
+    ) -> Callable[[str], Exception | None]:
+        """Begin a call in another thread; return what waits for its end, given its name."""
         outcome: list[Exception | None] = []
 
         def run() -> None:
@@ -280,9 +302,14 @@ class Trial:
         thread.start()
         self.at_end(lambda: thread.join(CALL_S))
         most_s = within_s + self.bounds.margin_s
-        thread.join(most_s)
-        self.check(outcome, f"a call had not ended after {most_s:.2f} s")
-        return outcome[0]
+        end = time.monotonic() + most_s
+
+        def wait(name: str) -> Exception | None:
+            thread.join(max(0.0, end - time.monotonic()))
+            self.check(outcome, f"{name} had not ended after {most_s:.2f} s")
+            return outcome[0]
+
+        return wait
 
     def has(self, registry: Registry, *infos: Info) -> bool:
         """Return whether a client finds these instances, among others; True if nobody answers.

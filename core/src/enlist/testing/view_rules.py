@@ -113,6 +113,16 @@ class ViewRules(KitTests):
             server.deregister(info)
         trial.shows(view, infos[5:])
 
+    def test_V2_a_change_by_another_process_arrives(self, trial: Trial) -> None:
+        """What another process registers and removes is seen as fast as what this one does."""
+        client, worker = trial.open(), trial.worker()
+        info = trial.info()
+        view = trial.resolver(client, info.service_name)
+        worker.register(info)
+        trial.shows(view, [info])
+        worker.deregister(info)
+        trial.shows(view, [])
+
     # --- V3 ------------------------------------------------------------------------------------
 
     def test_V3_no_list_is_older_than_the_one_before(self, trial: Trial) -> None:
@@ -151,7 +161,7 @@ class ViewRules(KitTests):
         server.register(trial.info())
         trial.stays(
             lambda: len(following.lists) == 1,
-            trial.bounds.two_intervals_s,
+            trial.bounds.beats_s,
             "a list came although nothing had changed",
         )
 
@@ -192,6 +202,22 @@ class ViewRules(KitTests):
                 f"a watch that met a malformed record ({following.error!r}) did not go on",
             )
         expect_one_warning(trial, caplog, key)
+
+    def test_V5_a_malformed_record_spoils_no_listing(self, trial: Trial) -> None:
+        """The names are listed, but for one that has nothing else than a malformed record."""
+        trial.needs("malformed_records", "services")
+        server, client = trial.open(), trial.open()
+        both, alone = trial.service(), trial.service()
+        server.register(trial.info(both))
+        for name in (both, alone):
+            trial.under_test.put_malformed(name)
+        listed: list[str] = []
+        outcome = trial.in_time(lambda: listed.extend(client.services()), CALL_S)
+        trial.check(outcome is None, f"one malformed record made services raise {outcome!r}")
+        trial.check(
+            both in listed and alone not in listed,
+            f"services gave {listed!r}; {both!r} can be read, {alone!r} cannot",
+        )
 
     def test_V5_a_malformed_record_can_be_replaced(self, trial: Trial) -> None:
         """A service that only has a malformed record is empty, and can be registered."""

@@ -50,6 +50,10 @@ class Commands:
         """Register."""
         self._registry.register(from_json(info))
 
+    def do_register_all(self, infos: list[dict[str, Any]]) -> None:
+        """Register many at once."""
+        self._registry.register_all([from_json(info) for info in infos])
+
     def do_deregister(self, info: dict[str, Any]) -> None:
         """Deregister."""
         self._registry.deregister(from_json(info))

@@ -51,6 +51,10 @@ class Worker:
         """Register in the other process."""
         self._do("register", info=to_json(info))
 
+    def register_all(self, infos: Sequence[Info]) -> None:
+        """Register many at once in the other process."""
+        self._do("register_all", infos=[to_json(info) for info in infos])
+
     def deregister(self, info: Info) -> None:
         """Deregister in the other process."""
         self._do("deregister", info=to_json(info))
