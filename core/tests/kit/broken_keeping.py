@@ -3,6 +3,7 @@
 Each is broken in one way that real ones are; all else is as in memory_plugin.
 """
 
+import atexit
 import contextlib
 import os
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from core.tests.kit.memory_plugin import Json, MemoryOptions, MemoryRegistry
 from enlist.errors import RejectedError, UnavailableError
-from enlist.hookspecs import Beat, hookimpl
+from enlist.hookspecs import Beat, Why, hookimpl
 from enlist.info import Info
 
 
@@ -75,6 +76,17 @@ class LooksAtTheLeaseAlone(MemoryRegistry):
     def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
         alive = self.call("prolong", timeout_s, lease=self.lease)
         return Beat(() if alive else self.lost(infos, timeout_s), self.ttl_s)
+
+
+class RepairsWhileBeating(MemoryRegistry):
+    """Writes what is gone by itself, and tells the core that nothing was."""
+
+    @hookimpl
+    def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
+        beat = super().keep_alive(infos, timeout_s)
+        gone = [one.info for one in beat.lost if one.why is Why.GONE]
+        self.restore(gone, timeout_s)
+        return Beat([one for one in beat.lost if one.info not in gone], beat.valid_for_s)
 
 
 class ForgetsALostLease(MemoryRegistry):
@@ -152,6 +164,18 @@ class BeatsFromAChild(MemoryRegistry):
         threading.Thread(target=run, daemon=True).start()
 
 
+class RevokesAtExit(MemoryRegistry):
+    """Tidies up at the end of the process: of each process that has a copy of it."""
+
+    def __init__(self, options: MemoryOptions, owner: str) -> None:
+        super().__init__(options, owner)
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        with contextlib.suppress(UnavailableError):
+            self.call("revoke", 1.0, lease=self.lease)
+
+
 class SwallowsFailedBeats(MemoryRegistry):
     """Calls everything alive when nobody answers."""
 
@@ -168,11 +192,13 @@ BREAKS: dict[type[MemoryRegistry], str] = {
     GivesUp: "K2",
     BacksOffForLong: "K2",
     LooksAtTheLeaseAlone: "K3",
+    RepairsWhileBeating: "K3",
     ForgetsALostLease: "K4",
     DiesOfALostLease: "K5",
     Resurrects: "K6",
     RetriesByItself: "K6",
     BeatsFromAChild: "K7",
+    RevokesAtExit: "K7",
     SwallowsFailedBeats: "K8",
 }
 """The rule that each of them breaks."""

@@ -6,9 +6,17 @@ Each is broken in one way that real ones are; all else is as in memory_plugin.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
-from core.tests.kit.memory_plugin import CONNECT_S, Json, MemoryOptions, MemoryRegistry, Watched
+from core.tests.kit.memory_plugin import (
+    CONNECT_S,
+    Answer,
+    Json,
+    MemoryOptions,
+    MemoryRegistry,
+    Watched,
+)
 from enlist.errors import RejectedError, UnavailableError
 from enlist.hookspecs import Stop, hookimpl
 from enlist.info import Info
@@ -74,6 +82,32 @@ class MissesTheGap(MemoryRegistry):
         yield from lists
 
 
+class HearsOnlyItself(MemoryRegistry):
+    """Tells its own process of each change at once, and asks for those of others now and then."""
+
+    bell = threading.Condition()
+
+    def call(self, what: str, timeout_s: float, **arguments: Answer) -> Answer:
+        answer = super().call(what, timeout_s, **arguments)
+        if what in {"put", "delete"}:
+            with self.bell:
+                self.bell.notify_all()
+        return answer
+
+    @hookimpl
+    def watch(self, service_name: str, stop: Stop) -> Iterator[list[Info]]:
+        before, asked_at = None, 0.0
+        while not stop.is_set():
+            now = self.resolve(service_name, CONNECT_S)
+            if now != before:
+                yield now
+            before, asked_at = now, time.monotonic()
+            with self.bell:
+                while not stop.is_set() and time.monotonic() - asked_at < 10.0:
+                    if self.bell.wait(0.05):
+                        break
+
+
 class SeesNoChanges(MemoryRegistry):
     """Watches the keys alone, as ZooKeeper's watch of children does."""
 
@@ -120,6 +154,23 @@ class EmptiesOnAnError(MemoryRegistry):
             return []
 
 
+class RemembersThroughAnError(MemoryRegistry):
+    """Gives the answer of yesterday when nobody answers."""
+
+    def __init__(self, options: MemoryOptions, owner: str) -> None:
+        super().__init__(options, owner)
+        self.last: dict[str, list[Info]] = {}
+
+    @hookimpl
+    def resolve(self, service_name: str, timeout_s: float) -> list[Info]:
+        try:
+            self.last[service_name] = super().resolve(service_name, timeout_s)
+        except UnavailableError:
+            if service_name not in self.last:
+                raise
+        return self.last[service_name]
+
+
 class EmptiesTheWatchOnAnError(MemoryRegistry):
     """Yields an empty list when the stream breaks."""
 
@@ -144,6 +195,19 @@ class FailsOverOneBadRecord(MemoryRegistry):
 
     def instances(self, records: list[Json]) -> list[Info]:
         return [self.decode(one["key"], one["value"]).info for one in records]
+
+
+class ListsNothingOverOneBadRecord(MemoryRegistry):
+    """Has none either when it lists the names."""
+
+    @hookimpl
+    def services(self, timeout_s: float) -> list[str]:
+        records = self.call("list", timeout_s, prefix="")
+        try:
+            infos = [self.decode(one["key"], one["value"]).info for one in records]
+        except MalformedRecordError as exc:
+            raise RejectedError("a record cannot be read") from exc
+        return sorted({info.service_name for info in infos})
 
 
 class SkipsInSilence(MemoryRegistry):
@@ -269,13 +333,16 @@ BREAKS: dict[type[MemoryRegistry], str] = {
     OneAtATime: "V1",
     AsksNowAndThen: "V2",
     MissesTheGap: "V2",
+    HearsOnlyItself: "V2",
     SeesNoChanges: "V2",
     OutOfOrder: "V3",
     TalksForNothing: "V3",
     EmptiesOnAnError: "V4",
+    RemembersThroughAnError: "V4",
     EmptiesTheWatchOnAnError: "V4",
     ProbesNothing: "V4",
     FailsOverOneBadRecord: "V5",
+    ListsNothingOverOneBadRecord: "V5",
     SkipsInSilence: "V5",
     SeesLongerNames: "V6",
     IgnoresCase: "V6",

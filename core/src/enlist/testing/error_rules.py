@@ -88,8 +88,9 @@ class ErrorRules(KitTests):
         info = trial.info()
         registry.register(info)
         with trial.server_frozen():
-            for call in [*every_call(trial, registry, info), *every_call(trial, fresh)]:
-                trial.raises(UnavailableError, call, TIMEOUT.total_seconds())
+            calls = [*every_call(trial, registry, info), *every_call(trial, fresh)]
+            named = {f"call {number}": call for number, call in enumerate(calls, 1)}
+            trial.all_raise(UnavailableError, named, TIMEOUT.total_seconds())
         trial.await_answer(trial.open())
 
     def test_R7_closing_before_a_frozen_server_costs_one_timeout(self, trial: Trial) -> None:
