@@ -32,6 +32,14 @@ def test_says_what_to_install_without_pytest(
     assert "enlist[testing]" in capsys.readouterr().err
 
 
+def test_refuses_a_rule_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped rule names those that there are, and nothing is run."""
+    assert run_program(["conformance", "local", "--rule", "R1", "--rule", "z9"]) == MISUSED
+    said = capsys.readouterr().err
+    assert "no rule 'Z9'" in said
+    assert "R1, R2" in said
+
+
 def test_refuses_a_backend_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     """One sentence, before any test is run."""
     assert run_program(["conformance", "nosuch"]) == MISUSED

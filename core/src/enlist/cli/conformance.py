@@ -39,10 +39,15 @@ def command(*, url: str, json_path: Path | None, rules: tuple[str, ...], verbose
     if importlib.util.find_spec("pytest") is None:
         complain(_NO_PYTEST)
         return 1
-    from enlist.testing.conformance import ConformanceError, main  # noqa: PLC0415 - needs pytest
+    from enlist.testing import RULES  # noqa: PLC0415 - needs pytest
+    from enlist.testing.conformance import ConformanceError, main  # noqa: PLC0415 - as above
 
+    only = [rule_id.upper() for rule_id in rules]
+    if unknown := [rule_id for rule_id in only if rule_id not in RULES]:
+        rule = f"no rule {unknown[0]!r}; the rules are {', '.join(RULES)}"
+        raise click.BadParameter(rule, param_hint="'--rule'")
     try:
-        return main(url, json_path=json_path, only=rules, verbose=verbose)
+        return main(url, json_path=json_path, only=only, verbose=verbose)
     except ConformanceError as exc:
         complain(str(exc))
         return 1

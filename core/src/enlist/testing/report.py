@@ -1,6 +1,7 @@
 """What came of a run of the kit: pure data, and how it is shown.
 
-The words are: a rule is *kept* if every test of it that was claimed passed; *broken* if one
+The words are: a rule is *kept* if every test of it that was claimed passed, and kept *in part* if
+others of it need something that cannot be done to the backend's server; *broken* if one
 failed; *not claimed* if every test of it needs something that the backend does not claim; *not
 tried* if no test of it ran.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from enlist.testing.abilities import HOOKS
 from enlist.testing.rules import RULES, Rule
 
 __all__ = ["Outcome", "Report", "RuleResult", "TestResult", "Verdict", "Versions"]
@@ -83,6 +85,14 @@ class RuleResult:
         return sum(test.seconds for test in self.tests)
 
     @property
+    def in_part(self) -> bool:
+        """Whether it is kept as far as it was tried, and was not tried in all.
+
+        A hook that the plugin lacks takes nothing from that: the core's fallback was tried.
+        """
+        return self.verdict is Verdict.KEPT and not set(self.missing) <= set(HOOKS)
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """The abilities without which some of its tests did not run."""
         details = (test.detail for test in self.tests if test.outcome is Outcome.NOT_CLAIMED)
@@ -150,6 +160,8 @@ class Report:
         promises = set(RULES) - {CLAIMS}
         kept = promises.intersection(self.with_verdict(Verdict.KEPT))
         parts = [f"{self.versions.backend}: {len(kept)} of {len(promises)} rules kept"]
+        if in_part := [result.rule.id for result in self.rules if result.in_part]:
+            parts.append(f"of these in part: {' '.join(in_part)}")
         parts += [
             f"{verdict.value}: {' '.join(ids)}"
             for verdict in (Verdict.BROKEN, Verdict.NOT_CLAIMED, Verdict.NOT_TRIED)
@@ -201,7 +213,8 @@ def _line(result: RuleResult) -> str:
     notes += [
         f"{test.name}: {test.detail}" for test in result.tests if test.outcome is Outcome.FAILED
     ]
-    text = f"{rule.id:3} {rule.title:38} {result.verdict.value:11}"
+    verdict = f"{result.verdict.value}{' in part' if result.in_part else ''}"
+    text = f"{rule.id:3} {rule.title:38} {verdict:12}"
     return f"{text} {'; '.join(notes)}".rstrip()
 
 
@@ -210,6 +223,7 @@ def _rule_json(result: RuleResult) -> dict[str, Any]:
         "id": result.rule.id,
         "title": result.rule.title,
         "verdict": result.verdict.value,
+        "in_part": result.in_part,
         "seconds": round(result.seconds, 3),
         "missing": list(result.missing),
         "tests": [
