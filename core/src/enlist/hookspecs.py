@@ -267,8 +267,9 @@ class RegistrySpec:
 
     @_one
     def services(self, timeout_s: float) -> Sequence[str]:
-        """Return the names that have at least one readable record, in any order.
+        """Return the names of which somebody is there, in any order [R6].
 
+        Must: not fail over a malformed record [V5]; a name that has no other may be among them.
         Without this hook: ``enlist ls`` without a name is unsupported.
         """
         raise NotImplementedError  # a specification has no body; pluggy never calls it
