@@ -15,7 +15,7 @@ from enlist.cli.scaffold import RESERVED, write_plugin
 from enlist.errors import InvalidOptionError
 
 CORE = Path(__file__).resolve().parents[1]
-RULES_TRIED = ("A1", "R1", "R3", "R5", "K3", "V2", "V4")
+RULES_TRIED = ("A1", "R1", "R3", "R5", "K3", "K4", "V2", "V4")
 
 
 @pytest.mark.parametrize("name", ["", "Acme", "my-plugin", "my_plugin", "1up", "a b", "../x", "é"])

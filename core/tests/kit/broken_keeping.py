@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from core.tests.kit.memory_plugin import Json, MemoryOptions, MemoryRegistry
 from enlist.errors import RejectedError, UnavailableError
-from enlist.hookspecs import Beat, Why, hookimpl
+from enlist.hookspecs import Beat, Lost, Why, hookimpl
 from enlist.info import Info
 
 
@@ -76,6 +76,13 @@ class LooksAtTheLeaseAlone(MemoryRegistry):
     def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
         alive = self.call("prolong", timeout_s, lease=self.lease)
         return Beat(() if alive else self.lost(infos, timeout_s), self.ttl_s)
+
+
+class LooksAtTheFirst(MemoryRegistry):
+    """Asks after the first ten alone: as many as one page of answers has."""
+
+    def lost(self, infos: Sequence[Info], timeout_s: float) -> list[Lost]:
+        return super().lost(infos[:10], timeout_s)
 
 
 class RepairsWhileBeating(MemoryRegistry):
@@ -192,6 +199,7 @@ BREAKS: dict[type[MemoryRegistry], str] = {
     GivesUp: "K2",
     BacksOffForLong: "K2",
     LooksAtTheLeaseAlone: "K3",
+    LooksAtTheFirst: "K3",
     RepairsWhileBeating: "K3",
     ForgetsALostLease: "K4",
     DiesOfALostLease: "K5",

@@ -305,6 +305,17 @@ class LeaksAThread(MemoryRegistry):
         yield from super().watch(service_name, stop)
 
 
+class LeaksWhenItFails(MemoryRegistry):
+    """Ends the helper thread of a watch that is stopped, and forgets that of one that fails."""
+
+    @hookimpl
+    def watch(self, service_name: str, stop: Stop) -> Iterator[list[Info]]:
+        ended = threading.Event()
+        threading.Thread(target=ended.wait, name="helper", daemon=True).start()
+        yield from super().watch(service_name, stop)
+        ended.set()
+
+
 class LeaksASocket(MemoryRegistry):
     """Leaves a connection of each watch."""
 
@@ -351,6 +362,7 @@ BREAKS: dict[type[MemoryRegistry], str] = {
     ShowsACachedList: "V7",
     CannotBeStopped: "V9",
     LeaksAThread: "V9",
+    LeaksWhenItFails: "V9",
     LeaksASocket: "V9",
     LeaksAtClose: "V9",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from enlist.backend import Backend
 from enlist.info import Info
@@ -253,6 +254,31 @@ class OutageViewRules(KitTests):
             f"{held_beyond(before)}",
         )
 
+    def test_V9_watches_that_failed_leave_nothing(self, trial: Trial) -> None:
+        """Nor is there more after watches that were cut off, or that found nobody."""
+        trial.needs("kill", "watch")
+        backend = trial.backend()
+        watch_once(trial, backend)
+        before = held()
+        cut_off = [trial.following(backend, trial.service()) for _ in range(COUNT)]
+        with trial.server_away():
+            found_nobody = [Following(backend, trial.service()) for _ in range(COUNT)]
+            for following in (*cut_off, *found_nobody):
+                trial.wait(
+                    partial(has_failed, following),
+                    trial.bounds.two_intervals_s,
+                    "a watch whose server is away raised nothing",
+                )
+                following.end(CALL_S)
+        trial.await_answer(trial.open())
+        watch_once(trial, backend)
+        trial.wait(
+            lambda: not held_beyond(before),
+            trial.bounds.two_intervals_s,
+            f"{2 * COUNT} watches have failed, and what they held was not let go: "
+            f"{held_beyond(before)}",
+        )
+
     def test_V9_a_closed_registry_leaves_nothing(self, trial: Trial) -> None:
         """After close no thread, socket or file is left of what a registry did."""
         use_once(trial)  # what a client library keeps for the whole process is there after this
@@ -332,6 +358,11 @@ def expect_prompt_end(trial: Trial, following: Following) -> None:
     most_s = STOP_S + trial.bounds.margin_s
     took_s = following.end(most_s)
     trial.check(took_s is not None, f"a watch had not ended {most_s:.2f} s after it was stopped")
+
+
+def has_failed(following: Following) -> bool:
+    """Return whether an error has ended a watch."""
+    return following.error is not None
 
 
 def watch_once(trial: Trial, backend: Backend) -> None:
