@@ -12,7 +12,8 @@ from pathlib import Path
 import pluggy
 import pytest
 
-from core.tests.local_world import TIMEOUT_S, Registries, Server, watching
+from core.tests.local_world import TIMEOUT_S, Registries, Server, local_registry, watching
+from enlist.errors import UnavailableError
 from enlist.hookspecs import PROJECT_NAME, Lost, RegistrySpec, Why
 from enlist.info import Info
 from enlist.local import LocalOptions, LocalRegistry
@@ -307,6 +308,16 @@ def test_close_ends_watches_and_removes_only_our_records(registries: Registries)
     assert [row[0] for row in _execute(registries, "SELECT address FROM records")] == [
         str(OTHER.addr)
     ]
+
+
+def test_call_that_comes_after_close_opens_nothing(tmp_path: Path) -> None:
+    """A beat that waited for a locked file through the close leaves no file open behind."""
+    registry = local_registry(tmp_path / "test.registry")
+    registry.register(ECHO, TIMEOUT_S)
+    registry.close(TIMEOUT_S)
+
+    with pytest.raises(UnavailableError, match="was closed meanwhile"):
+        registry.keep_alive([ECHO], TIMEOUT_S)
 
 
 def test_close_of_an_unused_registry_touches_nothing(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from enlist.errors import TimedOutError
+from enlist.errors import TimedOutError, UnavailableError
 from enlist.local import statements
 from enlist.local.faults import (
     APPLICATION_ID,
@@ -64,6 +64,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
         self._openings = 0
+        self._is_closed = False
 
     def read(self, work: Work[_T], timeout_s: float) -> _T:
         """Return what ``work`` reads; it may be called again when the database was busy.
@@ -93,8 +94,9 @@ class Store:
         return self._openings, number
 
     def close(self) -> None:
-        """Close the connection; it is opened again if used again."""
+        """Close the connection for good: a call that is late finds it closed, and opens none."""
         with _turn:
+            self._is_closed = True
             self._disconnect()
 
     @contextmanager
@@ -130,6 +132,8 @@ class Store:
 
     def _opened(self) -> sqlite3.Connection:
         """Return a connection to the file that is at its place now."""
+        if self._is_closed:
+            raise UnavailableError(f"{self._place.file}: the registry was closed meanwhile")
         connection = self._connection
         is_current = connection is not None and self._file_id == _file_id(self._place.file)
         # Still in a transaction: a signal interrupted this thread, and perhaps runs this very call.
