@@ -36,6 +36,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 SERVER_TAG: Final = "server"
 ENLISTED_WITHIN_S: Final = 30.0
 ENDS_WITHIN_S: Final = 30.0
+LONG_CALL_S: Final = 0.2
+"""How long a call lasts that is to be running still when its server is stopped."""
 AT_LEAST: Final = 20
 """How many calls of each client make a phase of a test, unless it says otherwise."""
 

@@ -10,10 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +19,13 @@ import grpc  # noqa: TID253 - the tests are gRPC's clients and servers
 import grpc.aio  # noqa: TID253 - the same
 import pytest
 
-from core.tests.grpc_program import PID, awho, handlers, who
+from core.tests.grpc_program import PID, Who, handlers
 from core.tests.serving_world import LONG, NO_TIME, found, fragile_backend, program
 from enlist.address import Address
 from enlist.errors import InvalidOptionError, NotReadyError, ServingError, UnavailableError
 from enlist.frameworks.grpc import aenlisted, aserve, bind, enlisted, serve
-from enlist.opening import open_registry
 from tests.waiting import eventually
 
-DRAIN_S = 3.0
 WHO = "/echo.Echo/Who"
 
 
@@ -43,7 +39,7 @@ def place(tmp_path: Path) -> str:
 def server() -> Iterator[grpc.Server]:
     """A server that was not started yet."""
     with ThreadPoolExecutor(2) as pool:
-        made = grpc.server(pool, handlers=handlers(who))
+        made = grpc.server(pool, handlers=handlers(Who(PID).who))
         yield made
         made.stop(None).wait()
 
@@ -75,7 +71,7 @@ def test_bind_returns_the_port_that_was_chosen(server: grpc.Server, listen: str,
     """Port 0 is replaced by the port on which clients reach the server."""
     addr = bind(server, listen)
     server.start()
-    assert (addr.host, call(str(addr))) == (host, PID)
+    assert (addr.host, call(str(addr))) == (host, PID.encode())
 
 
 def test_bind_takes_a_unix_socket(server: grpc.Server, tmp_path: Path) -> None:
@@ -83,7 +79,7 @@ def test_bind_takes_a_unix_socket(server: grpc.Server, tmp_path: Path) -> None:
     addr = bind(server, f"unix:{tmp_path}/s")
     server.start()
     assert addr == Address.unix(f"{tmp_path}/s")
-    assert call(str(addr)) == PID
+    assert call(str(addr)) == PID.encode()
 
 
 @pytest.mark.parametrize("listen", ["", "8888", "127.0.0.1", "127.0.0.1:x", "dns:///a:1"])
@@ -107,7 +103,7 @@ def test_enlisted_publishes_and_stops_the_server(server: grpc.Server, place: str
         (info,) = found(place)
         assert info == registration.info
         assert info.payload_codec == "protobuf"
-        assert call(str(info.addr)) == PID
+        assert call(str(info.addr)) == PID.encode()
     assert found(place) == ()
     with pytest.raises(grpc.RpcError):
         call(str(info.addr))
@@ -175,7 +171,7 @@ def test_aenlisted_publishes_and_stops_the_server(place: str) -> None:
     """The asyncio form does the same."""
 
     async def run() -> None:
-        server = grpc.aio.server(handlers=handlers(awho))
+        server = grpc.aio.server(handlers=handlers(Who(PID).awho))
         async with aenlisted(
             server, "echo", "127.0.0.1:0", registry=place, drain=NO_TIME
         ) as registration:
@@ -183,7 +179,7 @@ def test_aenlisted_publishes_and_stops_the_server(place: str) -> None:
             assert info == registration.info
             async with grpc.aio.insecure_channel(str(info.addr)) as channel:
                 ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(WHO)
-                assert await ask(b"", timeout=20) == PID
+                assert await ask(b"", timeout=20) == PID.encode()
         assert found(place) == ()
         assert await server.wait_for_termination(0) is False  # it has ended
 
@@ -203,7 +199,7 @@ def test_aenlisted_does_not_block_the_loop(place: str) -> None:
             await asyncio.to_thread(asked.wait)
             go_on.set()
 
-        server = grpc.aio.server(handlers=handlers(awho))
+        server = grpc.aio.server(handlers=handlers(Who(PID).awho))
         unblocking = asyncio.create_task(unblock())
         async with aenlisted(
             server, "echo", "127.0.0.1:0", registry=place, ready=ready, drain=NO_TIME
@@ -222,7 +218,7 @@ def test_aenlisted_cancelled_during_the_start_leaves_nothing(place: str) -> None
         return False
 
     async def run() -> None:
-        server = grpc.aio.server(handlers=handlers(awho))
+        server = grpc.aio.server(handlers=handlers(Who(PID).awho))
 
         async def start() -> None:
             async with aenlisted(
@@ -248,7 +244,7 @@ def test_aenlisted_cancelled_in_the_block_leaves_and_again_skips_the_drain(place
         inside = asyncio.Event()
 
         async def serving() -> None:
-            server = grpc.aio.server(handlers=handlers(awho))
+            server = grpc.aio.server(handlers=handlers(Who(PID).awho))
             async with aenlisted(server, "echo", "127.0.0.1:0", registry=place, drain=LONG):
                 inside.set()
                 await asyncio.Event().wait()
@@ -271,7 +267,7 @@ def test_aenlisted_that_is_not_ready_stops_the_server(place: str) -> None:
     """The asyncio form fails as the other does (S4)."""
 
     async def run() -> None:
-        server = grpc.aio.server(handlers=handlers(awho))
+        server = grpc.aio.server(handlers=handlers(Who(PID).awho))
         with pytest.raises(NotReadyError):
             async with aenlisted(
                 server,
@@ -302,80 +298,6 @@ def test_serve_skips_the_drain_on_a_second_signal(
         child.told(number)
         assert child.ended() == 0, child.errors
     assert child.said == ["ended"]
-
-
-class Caller(threading.Thread):
-    """A client that calls without a pause, at whatever address its resolver gives."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__()
-        self.served: Counter[bytes] = Counter()
-        self.failures: list[grpc.RpcError] = []
-        self._place = place
-        self._enough = threading.Event()
-
-    def run(self) -> None:
-        channels: dict[str, grpc.Channel] = {}
-        with (
-            ExitStack() as closing,
-            open_registry(self._place) as registry,
-            registry.resolver("echo") as resolver,
-        ):
-            resolver.wait_for(2, timeout=dt.timedelta(seconds=20))
-            while not self._enough.is_set():
-                target = str(resolver.pick().addr)
-                if target not in channels:
-                    channels[target] = closing.enter_context(grpc.insecure_channel(target))
-                try:
-                    self.served[ask(channels[target])] += 1
-                except grpc.RpcError as exc:
-                    self.failures.append(exc)
-
-    def end(self) -> None:
-        self._enough.set()
-        self.join()
-
-
-@contextmanager
-def callers(place: str, count: int) -> Iterator[list[Caller]]:
-    """Clients that call while the block runs."""
-    made = [Caller(place) for _ in range(count)]
-    for each in made:
-        each.start()
-    try:
-        yield made
-    finally:
-        for each in made:
-            each.end()
-
-
-@pytest.mark.parametrize("mode", ["sync", "aio"])
-def test_serve_leaves_under_load_without_a_failed_call(place: str, mode: str) -> None:
-    """Clients that call without a pause see a server come to its end and lose no call (S2)."""
-    with (
-        program("grpc_program", mode, place, str(DRAIN_S)) as staying,
-        program("grpc_program", mode, place, str(DRAIN_S)) as leaving,
-    ):
-        eventually(lambda: len(found(place)) == 2, within_s=30, why="both servers are enlisted")
-        both = {str(each.process.pid).encode() for each in (staying, leaving)}
-        with callers(place, 3) as clients:
-            eventually(
-                lambda: all(client.served.keys() == both for client in clients),
-                within_s=30,
-                why="every client has called both servers",
-            )
-            leaving.told(signal.SIGTERM)
-            assert leaving.ended() == 0, leaving.errors
-            before = [client.served.total() for client in clients]
-            eventually(
-                lambda: all(
-                    client.served.total() > count
-                    for client, count in zip(clients, before, strict=True)
-                ),
-                why="every client goes on calling the server that stays",
-            )
-        assert [client.failures for client in clients] == [[], [], []]
-        assert staying.told_to_end(place) == 0, staying.errors
 
 
 def test_import_of_the_module_does_not_import_grpc() -> None:
