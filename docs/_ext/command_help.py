@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import click  # noqa: TID253 - its help is what is shown
+import click
 
 from enlist.cli.program import program
 

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import grpc  # noqa: TID253 - this program is a gRPC client
+import grpc
 
 import enlist
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc  # noqa: TID253 - this program is a gRPC server
+import grpc
 
 import enlist.frameworks.grpc
 

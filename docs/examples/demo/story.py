@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-import grpc  # noqa: TID253 - the errors of the calls
+import grpc
 
 import enlist
 from docs.examples.demo.client import Client

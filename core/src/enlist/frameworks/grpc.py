@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from enlist import aserving, serving
 from enlist.address import Address
-from enlist.errors import InvalidInfoError, InvalidOptionError, ServingError
+from enlist.binding import address_to_bind
+from enlist.errors import InvalidOptionError, ServingError
 from enlist.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
@@ -54,13 +55,8 @@ def bind(
         InvalidOptionError: ``listen`` is no such text.
         ServingError: gRPC could not bind to it; its error is chained.
     """
+    addr, _ = address_to_bind(listen)
     wanted = f"[::]{listen}" if listen.startswith(":") else listen
-    host, _, port = wanted.rpartition(":")
-    try:
-        # Port 0 is no address to publish, and a fine one to bind to.
-        addr = Address.parse(f"{host}:1" if port == "0" else wanted)
-    except InvalidInfoError as exc:
-        raise InvalidOptionError("listen", listen, exc.rule) from exc
     try:
         bound = (
             server.add_insecure_port(wanted)
