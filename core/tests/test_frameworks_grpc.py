@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gc
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import grpc  # noqa: TID253 - the tests are gRPC's clients and servers
 import grpc.aio  # noqa: TID253 - the same
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from core.tests.grpc_program import PID, Who, handlers
 from core.tests.serving_world import LONG, NO_TIME, found, fragile_backend, program
@@ -27,6 +30,9 @@ from enlist.frameworks.grpc import aenlisted, aserve, bind, enlisted, serve
 from tests.waiting import eventually
 
 WHO = "/echo.Echo/Who"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+HEALTH_DRAIN = dt.timedelta(seconds=1)
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.fixture
@@ -305,3 +311,139 @@ def test_import_of_the_module_does_not_import_grpc() -> None:
     code = "import sys, enlist.frameworks.grpc; print('grpc' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+def status(target: str) -> int:
+    """What the health service says of the server as a whole."""
+    with grpc.insecure_channel(target) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its types leave the methods out
+        return int(stub.Check(health_pb2.HealthCheckRequest(), timeout=20).status)
+
+
+class Watch(threading.Thread):
+    """A client that watches a server's health until the watch is ended."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.seen: queue.SimpleQueue[tuple[int, float]] = queue.SimpleQueue()
+        self.ended = ""
+        self._target = target
+        self.start()
+
+    def run(self) -> None:
+        with grpc.insecure_channel(self._target) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            try:
+                for news in stub.Watch(health_pb2.HealthCheckRequest()):
+                    self.seen.put((news.status, time.monotonic()))
+            except grpc.RpcError as exc:
+                self.ended = str(exc)
+            else:
+                self.ended = "well"
+
+    def sees(self, wanted: int) -> float:
+        """Wait for the next news, and return when it came."""
+        status, at = self.seen.get(timeout=20)
+        assert status == wanted
+        return at
+
+
+def test_health_is_told_while_enlisted_and_watches_end_with_the_drain(
+    server: grpc.Server, place: str
+) -> None:
+    """Who watches sees the server leave before the drain, and does not hold up its stop."""
+    well = threading.Event()
+    well.set()
+    with enlisted(
+        server,
+        "echo",
+        "127.0.0.1:0",
+        health=True,
+        registry=place,
+        healthy=well.is_set,
+        health_interval=dt.timedelta(milliseconds=20),
+        drain=HEALTH_DRAIN,
+        grace=LONG,
+    ) as registration:
+        target = str(registration.info.addr)
+        assert status(target) == SERVING
+        watch = Watch(target)
+        watch.sees(SERVING)
+        well.clear()
+        watch.sees(NOT_SERVING)
+        eventually(lambda: not found(place), why="an unhealthy server is out")
+        well.set()
+        watch.sees(SERVING)
+        began = time.monotonic()
+    ended = time.monotonic()
+    assert watch.sees(NOT_SERVING) < ended - HEALTH_DRAIN.total_seconds() / 2
+    watch.join()
+    assert watch.ended == "well"
+    assert ended - began < LONG.total_seconds() / 2
+
+
+def test_health_is_not_serving_before_the_server_is_enlisted(
+    server: grpc.Server, place: str
+) -> None:
+    """A server that listens and is not ready yet says so."""
+    said: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        target = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def ready() -> bool:
+        said.append(status(target))
+        return True
+
+    with enlisted(server, "echo", target, health=True, ready=ready, registry=place, drain=NO_TIME):
+        assert said == [NOT_SERVING]
+        assert status(target) == SERVING
+
+
+def test_health_of_a_servicer_that_was_added_is_told(server: grpc.Server, place: str) -> None:
+    """A server's own servicer goes on saying what it says of single services, until the stop."""
+    mine = health.HealthServicer()
+    mine.set("echo.Echo", SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(mine, server)
+    with enlisted(server, "echo", "127.0.0.1:0", health=mine, registry=place, drain=NO_TIME) as it:
+        assert status(str(it.info.addr)) == SERVING
+    context: Any = None  # it has none but in a call, and needs none
+    asked = health_pb2.HealthCheckRequest(service="echo.Echo")
+    assert mine.Check(asked, context).status == NOT_SERVING
+
+
+def test_health_without_its_package_says_what_to_install(
+    server: grpc.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the package, and nothing was started."""
+    monkeypatch.setitem(sys.modules, "grpc_health.v1", None)
+    with (
+        pytest.raises(InvalidOptionError, match="pip install grpcio-health-checking"),
+        enlisted(server, "echo", "127.0.0.1:0", health=True),
+    ):
+        pass
+
+
+def test_health_of_an_aio_server_is_told_and_watches_end(place: str) -> None:
+    """The asyncio form does the same."""
+
+    async def run() -> None:
+        server = grpc.aio.server(handlers=handlers(Who(PID).awho))
+        async with aenlisted(
+            server,
+            "echo",
+            "127.0.0.1:0",
+            health=True,
+            registry=place,
+            drain=HEALTH_DRAIN,
+            grace=LONG,
+        ) as registration:
+            watch = Watch(str(registration.info.addr))
+            await asyncio.to_thread(watch.sees, SERVING)
+            began = time.monotonic()
+        ended = time.monotonic()
+        assert watch.sees(NOT_SERVING) < ended - HEALTH_DRAIN.total_seconds() / 2
+        await asyncio.to_thread(watch.join)
+        assert watch.ended == "well"
+        assert ended - began < LONG.total_seconds() / 2
+
+    run_loop(run())

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, Unpack
 
+from enlist.health import Observer
 from enlist.listening import ListenAddress
 from enlist.server_options import ServerOptions, Settings, as_options
 from enlist.serving import Enlistment, Registration
@@ -28,6 +29,7 @@ async def aenlisted(
     *,
     payload_codec: str = "",
     ready: Callable[[], object] | None = None,
+    observer: Observer | None = None,
     **settings: Unpack[Settings],
 ) -> AsyncIterator[Registration]:
     """Keep a running server enlisted while the ``async with`` block runs.
@@ -41,13 +43,16 @@ async def aenlisted(
         listen_addr: where the server listens, with the port that it was really given.
         payload_codec: such as "thrift" or "protobuf"; what registry_info says is stronger.
         ready: asked in another thread until it says yes.
+        observer: told in another thread how it goes.
         **settings: fields of :class:`~enlist.ServerOptions`, and ``tags``.
 
     Yields:
         The :class:`Registration`; await its ``aupdate``, since ``update`` blocks.
     """
     options = as_options(server, **settings)
-    enlistment = Enlistment(options, listen_addr, payload_codec=payload_codec, ready=ready)
+    enlistment = Enlistment(
+        options, listen_addr, payload_codec=payload_codec, ready=ready, observer=observer
+    )
     with _thread() as executor:
         try:
             registration = await _finished(executor, enlistment.start, enlistment)

@@ -5,15 +5,36 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from enlist.errors import EnlistError
 from enlist.info import Info
 from enlist.states import State, Status
 
-__all__ = ["HealthGate"]
+__all__ = ["HealthGate", "Observer", "Silent"]
 
 _logger = logging.getLogger(__name__)
+_PATIENCE_S: Final = 0.5
+
+
+class Observer(Protocol):
+    """Told how a stay goes, in the thread that takes its steps; may not raise, nor block."""
+
+    def serving(self, *, yes: bool) -> None:
+        """The server was enlisted, or what it says of its health has changed."""
+
+    def leaving(self) -> None:
+        """The stop has begun; the drain begins now."""
+
+
+class Silent:
+    """Nobody to tell."""
+
+    def serving(self, *, yes: bool) -> None:
+        """Do nothing."""
+
+    def leaving(self) -> None:
+        """Do nothing."""
 
 
 class _Registrar(Protocol):
@@ -42,6 +63,8 @@ class HealthGate:
         registry: _Registrar,
         info: Callable[[], Info],
         interval_s: float,
+        *,
+        observer: Observer | None = None,
     ) -> None:
         """Watch a server that is registered now.
 
@@ -50,11 +73,14 @@ class HealthGate:
             registry: where to take it out and put it back.
             info: tells what is published, or is to be when the server is in again.
             interval_s: seconds between two checks.
+            observer: told of each change, whether or not the registry can be.
         """
         self._healthy = healthy
         self._registry = registry
         self._info = info
         self._interval_s = interval_s
+        self._observer = observer or Silent()
+        self._said = True
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="enlist-health", daemon=True)
 
@@ -72,9 +98,12 @@ class HealthGate:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; waits for a check under way no longer than one interval."""
+        """Ask no more; waits for a check under way no longer than one interval, or half a second.
+
+        A check that goes on for longer acts no more: its server has left by then.
+        """
         self._stopping.set()
-        self._thread.join(self._interval_s)
+        self._thread.join(min(self._interval_s, _PATIENCE_S))
         if self._thread.is_alive():
             _logger.warning("a health check is still running; its thread ends with it")
 
@@ -85,7 +114,12 @@ class HealthGate:
     def look(self) -> None:
         """Ask once, and act if the answer is not what the registry shows."""
         healthy = self._answer()
-        if healthy is self.inside or self._stopping.is_set():
+        if self._stopping.is_set():
+            return
+        if healthy is not self._said:
+            self._said = healthy
+            self._observer.serving(yes=healthy)
+        if healthy is self.inside:
             return
         try:
             if healthy:

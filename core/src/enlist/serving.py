@@ -20,7 +20,7 @@ from typing import Unpack
 from enlist.address import Address
 from enlist.advertise import advertised, warn_of_loopback
 from enlist.errors import EnlistError, InvalidOptionError, RegistryError
-from enlist.health import HealthGate
+from enlist.health import HealthGate, Observer, Silent
 from enlist.info import Info
 from enlist.listening import ListenAddress, listen_address, wait_until_ready
 from enlist.opening import AnyRegistry, open_registry
@@ -120,6 +120,7 @@ class Enlistment:
         *,
         payload_codec: str = "",
         ready: Callable[[], object] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Take what :meth:`start` needs. Nothing is opened or sent.
 
@@ -128,6 +129,7 @@ class Enlistment:
             listen_addr: where it listens, with the port that it was really given.
             payload_codec: of the kind of server, such as "protobuf"; empty if there is none.
             ready: tells whether the server can do its work; asked after the port accepts.
+            observer: told when the server is enlisted, when its health changes, and when it leaves.
 
         Raises:
             InvalidOptionError: ``listen_addr`` is no such address, or ``ready`` no function.
@@ -138,6 +140,7 @@ class Enlistment:
         self._listen = listen_address(listen_addr)
         self._payload_codec = payload_codec
         self._ready = ready
+        self._observer = observer or Silent()
         # Of all that threads have for waiting, this alone may be used in a signal handler.
         self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._undo = ExitStack()
@@ -181,6 +184,7 @@ class Enlistment:
             registry.register(info)
             self._undo = undo.pop_all()
         self._registration = Registration(registry, info, self._is_out)
+        self._observer.serving(yes=True)
         self._watch_health(self._registration)
         return self._registration
 
@@ -197,9 +201,10 @@ class Enlistment:
         if registration is None:
             return
         since = self._stopping_since or self._wait_asked(0) or time.monotonic()
-        if self._gate is not None:
-            self._gate.stop()
+        self._observer.leaving()
         with self._undo:
+            if self._gate is not None:
+                self._gate.stop()
             _leave(registration)
             if drain:
                 self._drain(since)
@@ -230,6 +235,7 @@ class Enlistment:
                 registration.registry,
                 lambda: registration.info,
                 self._options.health_interval.total_seconds(),
+                observer=self._observer,
             )
             self._gate.start()
 
@@ -300,6 +306,7 @@ def enlisted(
     *,
     payload_codec: str = "",
     ready: Callable[[], object] | None = None,
+    observer: Observer | None = None,
     **settings: Unpack[Settings],
 ) -> Iterator[Registration]:
     """Keep a running server enlisted while the ``with`` block runs.
@@ -323,6 +330,7 @@ def enlisted(
             as "0.0.0.0:8888" or "unix:/run/echo.sock", an Address, or the listening socket.
         payload_codec: such as "thrift" or "protobuf"; what registry_info says is stronger.
         ready: asked about twenty times a second until it says yes.
+        observer: told how it goes, as a framework wants it: see :class:`enlist.health.Observer`.
         **settings: fields of :class:`~enlist.ServerOptions`, and ``tags``; stronger than those
             in ``server``.
 
@@ -333,7 +341,11 @@ def enlisted(
         EnlistError: as :meth:`enlist.serving.Enlistment.start`; nothing is left behind.
     """
     enlistment = Enlistment(
-        as_options(server, **settings), listen_addr, payload_codec=payload_codec, ready=ready
+        as_options(server, **settings),
+        listen_addr,
+        payload_codec=payload_codec,
+        ready=ready,
+        observer=observer,
     )
     registration = enlistment.start()
     failed = False
@@ -353,6 +365,7 @@ def serve(
     *,
     payload_codec: str = "",
     ready: Callable[[], object] | None = None,
+    observer: Observer | None = None,
     **settings: Unpack[Settings],
 ) -> None:
     """Run a server until SIGTERM or SIGINT, enlisted from when it is ready until it leaves.
@@ -374,6 +387,7 @@ def serve(
         listen_addr: as in :func:`enlisted`; None for a ``runnable`` that has a ``socket``.
         payload_codec: as in :func:`enlisted`.
         ready: as in :func:`enlisted`.
+        observer: as in :func:`enlisted`.
         **settings: as in :func:`enlisted`.
 
     Raises:
@@ -385,7 +399,9 @@ def serve(
     check_runnable(runnable)
     options = as_options(server, **settings)
     where = socket_of(runnable) if listen_addr is None else listen_addr
-    enlistment = Enlistment(options, where, payload_codec=payload_codec, ready=ready)
+    enlistment = Enlistment(
+        options, where, payload_codec=payload_codec, ready=ready, observer=observer
+    )
 
     with (
         told_to_stop(enlistment.ask_to_stop),

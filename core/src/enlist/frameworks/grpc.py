@@ -25,6 +25,7 @@ from enlist import aserving, serving
 from enlist.address import Address
 from enlist.binding import address_to_bind
 from enlist.errors import InvalidOptionError, ServingError
+from enlist.frameworks.grpc_health import AsyncHealth, Health, SyncHealth
 from enlist.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def enlisted(
     listen: str,
     *,
     credentials: grpc.ServerCredentials | None = None,
+    health: Health = False,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
 ) -> Iterator[serving.Registration]:
@@ -85,6 +87,10 @@ def enlisted(
         options: the service name, or all options.
         listen: as in :func:`bind`.
         credentials: as in :func:`bind`.
+        health: True adds the gRPC health service, for which grpcio-health-checking must be
+            installed; or the servicer that you have added, as which it is then told. It says
+            that the server as a whole serves once it is enlisted and while it is healthy, and
+            from the start of the stop on, for good, that nothing is served.
         ready: as in :func:`enlist.enlisted`.
         **settings: as in :func:`enlist.enlisted`.
 
@@ -95,13 +101,16 @@ def enlisted(
         EnlistError: as :func:`bind` and :func:`enlist.enlisted`; the server was stopped.
     """
     chosen = as_options(options, **settings)
+    _check_sync(server)
+    told = SyncHealth(health, server)
     addr = _start(server, listen, credentials)
     try:
         with serving.enlisted(
-            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready
+            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         ) as registration:
             yield registration
     finally:
+        told.end_watches()
         _stop(server, chosen.grace)
 
 
@@ -111,6 +120,7 @@ def serve(
     listen: str,
     *,
     credentials: grpc.ServerCredentials | None = None,
+    health: Health = False,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
 ) -> None:
@@ -123,6 +133,7 @@ def serve(
         options: as in :func:`enlisted`.
         listen: as in :func:`enlisted`.
         credentials: as in :func:`enlisted`.
+        health: as in :func:`enlisted`.
         ready: as in :func:`enlisted`.
         **settings: as in :func:`enlisted`.
 
@@ -131,10 +142,13 @@ def serve(
         EnlistError: as :func:`enlist.enlisted`; the server was stopped.
     """
     chosen = as_options(options, **settings)
+    _check_sync(server)
+    told = SyncHealth(health, server)
     addr = _start(server, listen, credentials)
+    started = _Started(server, chosen.grace, told)
     try:
         serving.serve(
-            _Started(server, chosen.grace), chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready
+            started, chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         )
     finally:
         _stop(server, chosen.grace)
@@ -147,18 +161,22 @@ async def aenlisted(
     listen: str,
     *,
     credentials: grpc.ServerCredentials | None = None,
+    health: Health = False,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
 ) -> AsyncIterator[serving.Registration]:
     """Do what :func:`enlisted` does for a ``grpc.aio.Server``, without blocking the event loop."""
     chosen = as_options(options, **settings)
+    _check_async(server)
+    told = AsyncHealth(health, server)
     addr = await _astart(server, listen, credentials)
     try:
         async with aserving.aenlisted(
-            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready
+            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         ) as registration:
             yield registration
     finally:
+        told.end_watches()
         await server.stop(chosen.grace.total_seconds())
 
 
@@ -168,6 +186,7 @@ async def aserve(
     listen: str,
     *,
     credentials: grpc.ServerCredentials | None = None,
+    health: Health = False,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
 ) -> None:
@@ -176,13 +195,18 @@ async def aserve(
     Its event loop must run in the main thread. A cancellation stops the server like a signal.
     """
     chosen = as_options(options, **settings)
+    _check_async(server)
+    told = AsyncHealth(health, server)
     addr = await _astart(server, listen, credentials)
     # Never cancelled: gRPC would take that for the end of its shutdown. The stop ends it.
     ended = asyncio.ensure_future(server.wait_for_termination())
     try:
-        enlistment = serving.Enlistment(chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready)
+        enlistment = serving.Enlistment(
+            chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
+        )
         await aserving.run_until_stopped(enlistment, ended)
     finally:
+        told.end_watches()
         await server.stop(chosen.grace.total_seconds())
         await ended
 
@@ -190,20 +214,30 @@ async def aserve(
 class _Started:
     """A started server as :func:`enlist.serve` runs one."""
 
-    def __init__(self, server: grpc.Server, grace: dt.timedelta) -> None:
+    def __init__(self, server: grpc.Server, grace: dt.timedelta, health: SyncHealth) -> None:
         self._server = server
         self._grace = grace
+        self._health = health
 
     def serve_forever(self) -> None:
         self._server.wait_for_termination()
 
     def shutdown(self) -> None:
+        self._health.end_watches()
         _stop(self._server, self._grace)
 
 
-def _start(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> Address:
+def _check_sync(server: grpc.Server) -> None:
     if inspect.iscoroutinefunction(server.start):
         raise InvalidOptionError("server", server, "is a grpc.aio.Server: use aserve or aenlisted")
+
+
+def _check_async(server: grpc.aio.Server) -> None:
+    if not inspect.iscoroutinefunction(server.start):
+        raise InvalidOptionError("server", server, "is no grpc.aio.Server: use serve or enlisted")
+
+
+def _start(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> Address:
     addr = bind(server, listen, credentials)
     server.start()
     return addr
@@ -212,8 +246,6 @@ def _start(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials
 async def _astart(
     server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None
 ) -> Address:
-    if not inspect.iscoroutinefunction(server.start):
-        raise InvalidOptionError("server", server, "is no grpc.aio.Server: use serve or enlisted")
     addr = bind(server, listen, credentials)
     await server.start()
     return addr
