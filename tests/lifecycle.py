@@ -205,7 +205,10 @@ class Load:
 
     def check(self, servers: Fleet, *, at_least: int = 100) -> None:
         """Check that not one call failed, and that there were enough, to every server there was."""
-        assert self.failures == [], f"{len(self.failures)} of {self.served.total()} calls failed"
+        kinds = Counter(map(repr, self.failures)).most_common(3)
+        assert not self.failures, (
+            f"{len(self.failures)} calls failed, {self.served} did not: {kinds}"
+        )
         assert self.served.keys() == set(servers.ever)
         assert self.served.total() >= at_least
 

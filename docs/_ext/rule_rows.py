@@ -96,7 +96,7 @@ SERVING_RULES = (
             "test_serving::test_stop_serves_on_until_the_drain_is_over",
             "test_serving::test_enlisted_drains_for_as_long_as_was_said",
             "test_serving::test_stop_counts_the_drain_from_when_it_was_asked_for",
-            "test_lifecycle::test_rolling_restart_of_grpc_servers_loses_no_call",
+            "test_lifecycle::test_rolling_restart_loses_no_call",
         ),
     ),
     ServingRule(

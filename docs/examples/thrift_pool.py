@@ -64,20 +64,31 @@ class ThriftPool:
             method: its name.
             *args: its arguments.
             repeatable: whether the call may be made twice.
-            attempts: how many instances to try.
+            attempts: how often to send a call that may be made twice.
         """
         tried: list[enlist.Info] = []
+        failure: Exception | None = None
+        sent = 0
         while True:
-            instance = self._resolver.pick(exclude=tried)
+            try:
+                instance = self._resolver.pick(exclude=tried)
+            except enlist.NoInstanceError:
+                if failure is None:
+                    raise
+                raise failure from None
             addr = cast("enlist.Address", instance.addr)  # whoever is enlisted has one
             tried.append(instance)
-            sent = False
             try:
                 connection = self._connected(addr)
-                sent = True
+            except TTransportException as exc:
+                failure = exc
+                continue
+            try:
                 return self._called(connection, addr, method, args)
-            except (OSError, TTransportException):
-                if len(tried) == attempts or (sent and not repeatable):
+            except (OSError, TTransportException) as exc:
+                failure = exc
+                sent += 1
+                if not repeatable or sent == attempts:
                     raise
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""One small module for each client library, whose calls then follow a resolver."""
