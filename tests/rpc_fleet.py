@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc  # noqa: TID253 - the clients are gRPC's
+from thriftpy2.rpc import make_client  # noqa: TID253 - and those of thriftpy2
+from thriftpy2.transport import TFramedTransportFactory  # noqa: TID253 - the same
 
 from core.tests.grpc_program import SLOWLY
 from core.tests.thrift_program import who_thrift
@@ -20,6 +23,7 @@ from enlist.resolver import Resolver
 
 _EACH_NTH_IS_SLOW: Final = 20
 _TIMEOUT_S: Final = 20.0
+_WHO: Final = "/echo.Echo/Who"
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,13 @@ class Kind:
     Attributes:
         name: for people.
         program: the module that serves, and the arguments that it takes first.
-        calls: makes a client of a resolver, which makes one call each time.
+        plain_calls: makes a client of a resolver that picks and calls, once and no more.
+        calls: makes the client that is documented, which tries another server where it can.
     """
 
     name: str
     program: tuple[str, ...]
+    plain_calls: Callable[..., Any]
     calls: Callable[..., Any]
 
     def command(self, place: str, drain_s: float) -> Callable[[str], list[str]]:
@@ -42,26 +48,77 @@ class Kind:
         return lambda name: [*start, name]
 
     @contextmanager
-    def client(self, place: str, *, repeatable: bool = False) -> Iterator[Callable[[], str]]:
+    def plain_client(self, place: str) -> Iterator[Callable[[], str]]:
         """Give a function that makes one call, some of them slow, from any thread.
+
+        It forgives nothing: whatever fails at the server that was picked has failed.
+        """
+        with _resolver(place) as resolver, self.plain_calls(resolver) as call:
+            yield _some_slow(call)
+
+    @contextmanager
+    def client(self, place: str, *, repeatable: bool = False) -> Iterator[Callable[[], str]]:
+        """Give such a function that calls as the documentation does.
 
         Args:
             place: the registry's URL.
             repeatable: whether a call may be made twice.
         """
-        with (
-            open_registry(place) as registry,
-            registry.resolver("echo") as resolver,
-            self.calls(resolver, repeatable) as call,
-        ):
-            turns = itertools.count()
-            yield lambda: call(slowly=next(turns) % _EACH_NTH_IS_SLOW == 0)
+        with _resolver(place) as resolver, self.calls(resolver, repeatable) as call:
+            yield _some_slow(call)
+
+
+@contextmanager
+def _resolver(place: str) -> Iterator[Resolver]:
+    with open_registry(place) as registry, registry.resolver("echo") as resolver:
+        yield resolver
+
+
+def _some_slow(call: Callable[..., str]) -> Callable[[], str]:
+    turns = itertools.count()
+    return lambda: call(slowly=next(turns) % _EACH_NTH_IS_SLOW == 0)
+
+
+@contextmanager
+def _grpc_plain_calls(resolver: Resolver) -> Iterator[Callable[..., str]]:
+    channels: dict[str, grpc.Channel] = {}
+    lock = threading.Lock()
+    with ExitStack() as closing_all:
+
+        def call(*, slowly: bool) -> str:
+            target = str(resolver.pick().addr)
+            with lock:
+                if target not in channels:
+                    channels[target] = closing_all.enter_context(grpc.insecure_channel(target))
+            who: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channels[target].unary_unary(_WHO)
+            return who(SLOWLY if slowly else b"", timeout=_TIMEOUT_S).decode()
+
+        yield call
+
+
+@contextmanager
+def _thrift_plain_calls(resolver: Resolver) -> Iterator[Callable[..., str]]:
+    def call(*, slowly: bool) -> str:
+        addr = resolver.pick().addr
+        assert addr is not None
+        client: Any = make_client(
+            who_thrift.Who,
+            addr.host,
+            addr.port,
+            trans_factory=TFramedTransportFactory(),
+            timeout=int(_TIMEOUT_S * 1000),
+        )
+        with closing(client):
+            answer: str = client.who(slowly)
+            return answer
+
+    yield call
 
 
 @contextmanager
 def _grpc_calls(resolver: Resolver, repeatable: bool) -> Iterator[Callable[..., str]]:  # noqa: FBT001 - as Kind.client says
     with channel(resolver, repeatable=repeatable) as made:
-        who: grpc.UnaryUnaryMultiCallable[bytes, bytes] = made.unary_unary("/echo.Echo/Who")
+        who: grpc.UnaryUnaryMultiCallable[bytes, bytes] = made.unary_unary(_WHO)
         yield lambda slowly: who(SLOWLY if slowly else b"", timeout=_TIMEOUT_S).decode()
 
 
@@ -73,7 +130,7 @@ def _thrift_calls(resolver: Resolver, repeatable: bool) -> Iterator[Callable[...
 
 
 KINDS: Final = (
-    Kind("grpc", ("core.tests.grpc_program", "sync"), _grpc_calls),
-    Kind("grpc.aio", ("core.tests.grpc_program", "aio"), _grpc_calls),
-    Kind("thrift", ("core.tests.thrift_program",), _thrift_calls),
+    Kind("grpc", ("core.tests.grpc_program", "sync"), _grpc_plain_calls, _grpc_calls),
+    Kind("grpc.aio", ("core.tests.grpc_program", "aio"), _grpc_plain_calls, _grpc_calls),
+    Kind("thrift", ("core.tests.thrift_program",), _thrift_plain_calls, _thrift_calls),
 )

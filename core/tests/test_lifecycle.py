@@ -21,7 +21,7 @@ def test_rolling_restart_loses_no_call(tmp_path: Path, kind: Kind) -> None:
     place = f"local:{tmp_path}/registry"
     with (
         fleet(kind.command(place, DRAIN_S), place, 3) as servers,
-        kind.client(place) as call,
+        kind.plain_client(place) as call,
         load(call) as calls,
     ):
         calls.reaches(servers.names)
