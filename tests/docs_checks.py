@@ -88,10 +88,7 @@ def check_installed_names(words: Iterable[str]) -> None:
         if word in _OPTIONS_OF_PIP or word == "pip":
             continue
         if word == "--group":
-            assert (
-                next(given)
-                in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-            )
+            assert next(given) in _groups()
         elif word == "-e":
             path, _, extras = next(given).rstrip("]").partition("[")
             _check_extras(_project(ROOT / path), extras)
@@ -105,16 +102,27 @@ def _check_requirement(requirement: str) -> None:
     if name in own:
         _check_extras(own[name], extras)
         return
-    needed = set()
+    tested = [one for one in _groups()["test"] if isinstance(one, str)]
+    needed = {_bare(one) for one in tested}
     for table in own.values():
-        for one in [*table["dependencies"], *chain.from_iterable(_extras(table).values())]:
-            needed.add(re.split(r"[^A-Za-z0-9._-]", one)[0])
+        needed |= {_bare(one) for one in table["dependencies"]}
+        needed |= {_bare(one) for one in chain.from_iterable(_extras(table).values())}
     assert name in needed, f"{name} is neither published by this repository nor needed by it"
 
 
 def _check_extras(table: Mapping[str, Any], extras: str) -> None:
     unknown = set(filter(None, extras.split(","))) - _extras(table).keys()
     assert not unknown, f"{table['name']} has no extra {unknown}"
+
+
+def _bare(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+
+
+def _groups() -> Mapping[str, Any]:
+    table: Mapping[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups: Mapping[str, Any] = table["dependency-groups"]
+    return groups
 
 
 def _project(folder: Path) -> Mapping[str, Any]:

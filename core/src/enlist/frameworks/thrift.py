@@ -22,7 +22,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from enlist import serving
 from enlist.binding import listener
@@ -32,10 +32,8 @@ from enlist.running import running
 from enlist.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
-    from thriftpy2.server import TThreadedServer
-    from thriftpy2.thrift import TProcessor
-
-    Served: TypeAlias = TProcessor | TThreadedServer
+    import thriftpy2.server
+    import thriftpy2.thrift
 
 __all__ = ["PAYLOAD_CODEC", "enlisted", "serve"]
 
@@ -46,7 +44,7 @@ _CALL_TIMEOUT: Final = dt.timedelta(seconds=30)
 
 @contextmanager
 def enlisted(
-    server: Served,
+    server: thriftpy2.thrift.TProcessor | thriftpy2.server.TThreadedServer,
     options: str | ServerOptions,
     listen: str | None = None,
     *,
@@ -84,7 +82,7 @@ def enlisted(
 
 
 def serve(
-    server: Served,
+    server: thriftpy2.thrift.TProcessor | thriftpy2.server.TThreadedServer,
     options: str | ServerOptions,
     listen: str | None = None,
     *,
@@ -115,7 +113,11 @@ def _nothing_more() -> None:
     """Nobody waits for the end of a server in a block: the block ends by itself."""
 
 
-def _made(server: Served, listen: str | None, options: ServerOptions) -> ThriftServer:
+def _made(
+    server: thriftpy2.thrift.TProcessor | thriftpy2.server.TThreadedServer,
+    listen: str | None,
+    options: ServerOptions,
+) -> ThriftServer:
     from thriftpy2.server import TThreadedServer
     from thriftpy2.thrift import TProcessor
 
@@ -133,7 +135,9 @@ def _made(server: Served, listen: str | None, options: ServerOptions) -> ThriftS
     return _of_processor(server, listen, options)
 
 
-def _of_processor(processor: TProcessor, listen: str, options: ServerOptions) -> ThriftServer:
+def _of_processor(
+    processor: thriftpy2.thrift.TProcessor, listen: str, options: ServerOptions
+) -> ThriftServer:
     from thriftpy2.protocol import TBinaryProtocolFactory
     from thriftpy2.transport import TFramedTransportFactory
 
@@ -147,7 +151,7 @@ def _of_processor(processor: TProcessor, listen: str, options: ServerOptions) ->
     )
 
 
-def _of_server(server: TThreadedServer, options: ServerOptions) -> ThriftServer:
+def _of_server(server: thriftpy2.server.TThreadedServer, options: ServerOptions) -> ThriftServer:
     where: Any = server.trans  # typed only in part
     try:
         where.listen()
