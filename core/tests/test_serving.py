@@ -333,7 +333,7 @@ def test_stop_counts_the_drain_from_when_it_was_asked_for(
     )
     enlistment = Enlistment(options, server.socket)
     enlistment.start()
-    enlistment._asked.put(time.monotonic() - 2 * LONG.total_seconds())
+    enlistment._asked._asked.put(time.monotonic() - 2 * LONG.total_seconds())
     before = time.monotonic()
     enlistment.stop()
     assert time.monotonic() - before < LONG.total_seconds() / 2

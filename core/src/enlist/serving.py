@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
-import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,7 +25,7 @@ from enlist.listening import ListenAddress, listen_address, wait_until_ready
 from enlist.opening import AnyRegistry, open_registry
 from enlist.running import Runnable, check_runnable, running, socket_of
 from enlist.server_options import ServerOptions, Settings, as_options, build_info
-from enlist.signals import told_to_stop
+from enlist.signals import StopRequests, told_to_stop
 
 __all__ = ["Enlistment", "Registration", "StopAskedError", "enlisted", "serve"]
 
@@ -141,8 +140,7 @@ class Enlistment:
         self._payload_codec = payload_codec
         self._ready = ready
         self._observer = observer or Silent()
-        # Of all that threads have for waiting, this alone may be used in a signal handler.
-        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._asked = StopRequests()
         self._undo = ExitStack()
         self._registration: Registration | None = None
         self._gate: HealthGate | None = None
@@ -150,7 +148,7 @@ class Enlistment:
 
     def ask_to_stop(self) -> None:
         """End the wait for readiness, or for the end; asked again, the rest of the drain."""
-        self._asked.put(time.monotonic())
+        self._asked.ask()
 
     def server_ended(self) -> None:
         """Tell that the server serves no more: there is nothing to wait for, nor to drain."""
@@ -200,7 +198,7 @@ class Enlistment:
         registration, self._registration = self._registration, None
         if registration is None:
             return
-        since = self._stopping_since or self._wait_asked(0) or time.monotonic()
+        since = self._stopping_since or self._asked.wait(0) or time.monotonic()
         self._observer.leaving()
         with self._undo:
             if self._gate is not None:
@@ -221,7 +219,7 @@ class Enlistment:
             _log.info("asked to stop before the server at %s was enlisted", self._listen)
             return
         try:
-            self._stopping_since = self._asked.get()
+            self._stopping_since = self._asked.wait()
         finally:
             self.stop()
 
@@ -270,23 +268,16 @@ class Enlistment:
     def _wait_until_ready(self) -> None:
         within_s = self._options.ready_timeout.total_seconds()
         if not wait_until_ready(
-            self._listen, self._ready, within_s=within_s, pause=self._wait_asked
+            self._listen, self._ready, within_s=within_s, pause=self._asked.wait
         ):
             raise StopAskedError(f"asked to stop before the server at {self._listen} was ready")
-
-    def _wait_asked(self, seconds: float) -> float | None:
-        """Wait to be asked to stop; return when that was, or None if it was not."""
-        try:
-            return self._asked.get(timeout=seconds)
-        except queue.Empty:
-            return None
 
     def _drain(self, since: float) -> None:
         left_s = since + self._options.drain.total_seconds() - time.monotonic()
         if left_s <= 0:
             return
         _log.info("draining: serving for another %.1f s", left_s)
-        if self._wait_asked(left_s) is not None:
+        if self._asked.wait(left_s) is not None:
             _log.info("asked to stop again: the rest of the drain is skipped")
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -12,12 +15,41 @@ from typing import Final, TypeAlias
 
 from enlist.errors import ServingError
 
-__all__ = ["told_to_stop"]
+__all__ = ["StopRequests", "told_to_stop"]
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_SEEN_WITHIN_S: Final = 0.5
 _log = logging.getLogger(__name__)
+
+
+class StopRequests:
+    """What a signal handler, or any thread, asks of one thread that waits for it."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        # Of all that threads have for waiting, this alone may be used in a signal handler.
+        self._asked: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+    def ask(self) -> None:
+        """Ask once; from anywhere."""
+        self._asked.put(time.monotonic())
+
+    def wait(self, seconds: float = math.inf) -> float | None:
+        """Wait for the next request; return when it was made, or None if there was none.
+
+        The main thread wakes up now and then: a signal that comes just before it blocks, or that
+        the system gives to another thread, does not wake it, and its handler is still to run.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            left_s = max(0.0, end - time.monotonic())
+            try:
+                return self._asked.get(timeout=min(left_s, _SEEN_WITHIN_S))
+            except queue.Empty:
+                if left_s <= _SEEN_WITHIN_S:
+                    return None
 
 
 @contextmanager

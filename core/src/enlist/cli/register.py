@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
-import queue
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -26,7 +25,7 @@ from enlist.errors import RegistryError
 from enlist.info import Info
 from enlist.listening import listen_address
 from enlist.opening import AnyRegistry
-from enlist.signals import told_to_stop
+from enlist.signals import StopRequests, told_to_stop
 
 __all__ = ["command"]
 
@@ -63,12 +62,12 @@ def command(  # noqa: PLR0913 - one parameter for each option
       enlist register --service db --addr 10.0.0.7:5432
       enlist register --service echo --port 8888 --tag zone=a --weight 20
     """
-    asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    asked = StopRequests()
     listen = listen_address(listen_text(addr, port))
     with (
         narrated(logging.INFO),
         opened(registries, timeout, on_unavailable) as registry,
-        told_to_stop(lambda: asked.put(True)),
+        told_to_stop(asked.ask),
     ):
         published = listen if addr is not None else _found(listen, registry)
         warn_of_loopback(published, backend_is_local=registry.is_local)
@@ -80,7 +79,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
             tags=tags,
         )
         registry.register(info)
-        asked.get()
+        asked.wait()
         _leave(registry, info)
 
 
