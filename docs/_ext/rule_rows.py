@@ -96,6 +96,8 @@ SERVING_RULES = (
             "test_serving::test_stop_serves_on_until_the_drain_is_over",
             "test_serving::test_enlisted_drains_for_as_long_as_was_said",
             "test_serving::test_stop_counts_the_drain_from_when_it_was_asked_for",
+            "test_frameworks_thrift::test_stop_lets_a_running_call_end_and_closes_idle_connections",
+            "test_frameworks_grpc::test_health_is_told_while_enlisted_and_watches_end_with_the_drain",
             "test_lifecycle::test_rolling_restart_loses_no_call",
         ),
     ),
@@ -108,6 +110,8 @@ SERVING_RULES = (
         (
             "test_serving::test_serve_leaves_on_a_signal_and_serves_on",
             "test_frameworks_grpc::test_serve_skips_the_drain_on_a_second_signal",
+            "test_frameworks_thrift::test_serve_skips_the_drain_on_a_second_signal",
+            "test_signals::test_wait_hears_a_signal_that_another_thread_was_given",
             "test_serving::test_serve_calls_the_handler_that_was_there",
             "test_serving::test_serve_leaves_an_ignored_signal_ignored",
             "test_serving::test_serve_ends_on_a_signal_during_the_start",
@@ -122,6 +126,7 @@ SERVING_RULES = (
             "test_serving::test_serve_that_fails_to_start_leaves_nothing_behind",
             "test_frameworks_grpc::test_enlisted_that_fails_stops_the_server",
             "test_frameworks_grpc::test_aenlisted_cancelled_during_the_start_leaves_nothing",
+            "test_frameworks_thrift::test_enlisted_that_fails_stops_the_server",
         ),
     ),
     ServingRule(
