@@ -40,7 +40,7 @@ from enlist.errors import (
     UnknownBackendError,
 )
 from enlist.info import Info
-from enlist.listening import listen_address
+from enlist.listening import best_reached, listen_address
 from enlist.opening import open_registry
 from enlist.server_options import EndpointBasicInfo, ServerOptions
 from enlist.serving import Enlistment, enlisted, serve
@@ -89,6 +89,42 @@ def test_listen_address_of_a_socket_that_is_not_bound_is_refused() -> None:
     """A socket has an address only after bind."""
     with socket.socket() as unbound, pytest.raises(InvalidOptionError, match="bind it first"):
         listen_address(unbound)
+
+
+def test_listen_address_of_a_unix_socket_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that was relative to the server's folder means the same to clients elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("api.sock")
+        assert listen_address(listener) == Address.unix(f"{tmp_path}/api.sock")
+
+
+def test_listen_address_asks_any_kind_of_socket() -> None:
+    """The sockets of an asyncio server are of another type, and tell where they are bound."""
+
+    async def run() -> None:
+        server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
+        async with server:
+            (listener,) = server.sockets
+            assert str(listen_address(listener)) == f"127.0.0.1:{listener.getsockname()[1]}"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "addrs,best",
+    [
+        (["unix:/run/a.sock", "127.0.0.1:80"], "127.0.0.1:80"),
+        (["127.0.0.1:80", "10.0.0.1:80"], "10.0.0.1:80"),
+        (["10.0.0.1:80", "0.0.0.0:80", "[::]:80"], "0.0.0.0:80"),
+        (["localhost:80", "10.0.0.1:80", "10.0.0.2:80"], "10.0.0.1:80"),
+    ],
+)
+def test_best_reached_is_what_most_clients_can_call(addrs: list[str], best: str) -> None:
+    """Of one server's addresses that is chosen which is known farthest, and of equals the first."""
+    assert str(best_reached(map(Address.parse, addrs))) == best
 
 
 def test_enlisted_registers_while_the_block_runs(place: str, server: ThreadingHTTPServer) -> None:

@@ -5,15 +5,31 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
 
 from enlist.address import Address
 from enlist.errors import InvalidInfoError, InvalidOptionError, NotReadyError
 
-__all__ = ["ListenAddress", "Pause", "listen_address", "wait_until_ready"]
+__all__ = [
+    "BoundSocket",
+    "ListenAddress",
+    "Pause",
+    "best_reached",
+    "listen_address",
+    "wait_until_ready",
+]
 
-ListenAddress: TypeAlias = str | Address | socket.socket
+
+class BoundSocket(Protocol):
+    """A socket as far as it tells where it is bound; asyncio and uvloop have kinds of their own."""
+
+    def getsockname(self) -> Any:  # noqa: ANN401 - a path, or a tuple that begins with host and port
+        """Return what it is bound to."""
+
+
+ListenAddress: TypeAlias = str | Address | BoundSocket
 """Text such as "0.0.0.0:8888", ":8888" (every address) or "unix:/run/a.sock"; or a bound socket."""
 
 Pause: TypeAlias = Callable[[float], object]
@@ -38,22 +54,43 @@ def listen_address(value: ListenAddress) -> Address:
     try:
         if isinstance(value, Address):
             return value
-        if isinstance(value, socket.socket):
+        if not isinstance(value, str):
             return _bound(value)
-        if isinstance(value, str) and value.endswith(":0"):
+        if value.endswith(":0"):
             raise InvalidOptionError("listen_addr", value, _PORT_0)
-        return Address.parse(f"[::]{value}" if str(value).startswith(":") else value)
+        return Address.parse(f"[::]{value}" if value.startswith(":") else value)
     except InvalidInfoError as exc:
         _, _, part = exc.field.partition(".")
         rule = f"its {part} {exc.rule}" if part else exc.rule
         raise InvalidOptionError("listen_addr", value, rule) from exc
 
 
-def _bound(listener: socket.socket) -> Address:
+def best_reached(addrs: Iterable[Address]) -> Address:
+    """Return that address of one server which most clients reach; of equals the first.
+
+    Every address comes first, those of this machine alone last, and unix sockets behind them.
+
+    Args:
+        addrs: where the server listens; at least one.
+    """
+    return min(addrs, key=_distance)
+
+
+def _distance(addr: Address) -> tuple[bool, bool, bool]:
+    ip = addr.ip
+    here = ip.is_loopback if ip is not None else addr.host == "localhost"
+    return addr.network == "unix", here, ip is None or not ip.is_unspecified
+
+
+def _bound(listener: BoundSocket) -> Address:
+    if not callable(getattr(listener, "getsockname", None)):
+        rule = "must be text such as '0.0.0.0:8888', an Address or a bound socket"
+        raise InvalidOptionError("listen_addr", listener, rule)
     name = listener.getsockname()
-    if listener.family == socket.AF_UNIX:
+    # By the name and not the family, which is a guess where a socket was inherited by its number.
+    if not isinstance(name, tuple):
         if isinstance(name, str) and name:
-            return Address.unix(name)
+            return Address.unix(str(Path(name).absolute()))
         raise InvalidOptionError(
             "listen_addr", listener, "is not bound to a path that clients could open"
         )

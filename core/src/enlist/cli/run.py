@@ -30,7 +30,7 @@ from enlist.cli.holders import listeners_at, look
 from enlist.cli.output import complain, narrated
 from enlist.errors import EnlistError, InvalidError, ServingError, UnknownBackendError
 from enlist.info import Info
-from enlist.listening import listen_address, wait_until_ready
+from enlist.listening import best_reached, listen_address, wait_until_ready
 from enlist.opening import AnyRegistry
 from enlist.server_options import EndpointBasicInfo, ServerOptions, build_info
 from enlist.serving import Enlistment, StopAskedError
@@ -163,12 +163,6 @@ def _named(listen: Address) -> str:
     return f"port {listen.port}" if every else str(listen)
 
 
-def _reach(addr: Address) -> tuple[bool, bool]:
-    """Return a key by which every address comes first, and those of this machine alone last."""
-    assert addr.ip is not None  # noqa: S101 - the kernel knows no names; for the type checker
-    return not addr.ip.is_unspecified, addr.ip.is_loopback
-
-
 class _Run:
     """One command and its stay in the registry."""
 
@@ -255,7 +249,7 @@ class _Run:
         """Return where the command really listens, where --port left that to it."""
         if self._listen.ip is None or not self._listen.ip.is_unspecified:
             return self._listen
-        return min(self._bound, key=_reach, default=self._listen)
+        return best_reached(self._bound or (self._listen,))
 
     # --- called in the thread that takes the signals -----------------------------------------
 
