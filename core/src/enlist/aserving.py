@@ -17,7 +17,7 @@ from enlist.server_options import ServerOptions, Settings, as_options
 from enlist.serving import Enlistment, Registration
 from enlist.signals import told_to_stop
 
-__all__ = ["aenlisted", "run_until_stopped"]
+__all__ = ["aenlisted", "outlasted", "run_in_thread", "run_until_stopped"]
 
 _T = TypeVar("_T")
 
@@ -87,10 +87,20 @@ async def run_until_stopped(enlistment: Enlistment, ended: asyncio.Future[Any]) 
 
     ended.add_done_callback(has_ended)
     try:
-        with told_to_stop(enlistment.ask_to_stop), _thread() as executor:
-            await _finished(executor, enlistment.run, enlistment)
+        with told_to_stop(enlistment.ask_to_stop):
+            await run_in_thread(enlistment)
     finally:
         ended.remove_done_callback(has_ended)
+
+
+async def run_in_thread(enlistment: Enlistment) -> None:
+    """Keep a running server enlisted until somebody asks for the stop; a cancellation does too.
+
+    Raises:
+        EnlistError: as :meth:`enlist.serving.Enlistment.start`.
+    """
+    with _thread() as executor:
+        await _finished(executor, enlistment.run, enlistment)
 
 
 def _thread() -> ThreadPoolExecutor:
@@ -105,11 +115,20 @@ async def _finished(
     A step that is left half done would leave a record of a server that is gone.
     """
     future = asyncio.get_running_loop().run_in_executor(executor, step)
+    return await outlasted(future, enlistment.ask_to_stop)
+
+
+async def outlasted(future: asyncio.Future[_T], ask_to_stop: Callable[[], object]) -> _T:
+    """Wait for a future that is never cancelled; a cancellation asks it to stop, each time anew.
+
+    Raises:
+        asyncio.CancelledError: it has ended, after it was asked to; its error is the cause.
+    """
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError as cancelled:
         while not future.done():
-            enlistment.ask_to_stop()
+            ask_to_stop()
             await _outlived(future)
         raise cancelled from future.exception()
 

@@ -1,0 +1,137 @@
+"""ASGI and WSGI applications under hypercorn: Quart, FastAPI, Starlette and every other.
+
+::
+
+    enlist.frameworks.hypercorn.serve(app, config, "api", registry="etcd")
+
+in the place of ``asyncio.run(hypercorn.asyncio.serve(app, config))``: the server is enlisted once
+its socket accepts, which is after the start of the application's lifespan. On SIGTERM or SIGINT
+it is deregistered, serves on until ``drain`` has passed, and is then told to shut down, with
+``grace`` for running calls where the configuration leaves hypercorn's own limit. A second signal
+skips the rest of the drain. :func:`aserve` does the same in a running event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal, Unpack
+
+from enlist.address import Address
+from enlist.aserving import run_until_stopped
+from enlist.errors import InvalidOptionError
+from enlist.listening import best_reached, listen_address
+from enlist.server_options import ServerOptions, Settings, as_options
+from enlist.serving import Enlistment
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import socket
+
+    import hypercorn.config
+    import hypercorn.typing
+
+__all__ = ["PAYLOAD_CODEC", "aserve", "serve"]
+
+PAYLOAD_CODEC: Final = "http"
+_log = logging.getLogger(__name__)
+
+
+def serve(
+    app: hypercorn.typing.Framework,
+    config: hypercorn.config.Config,
+    options: str | ServerOptions,
+    *,
+    mode: Literal["asgi", "wsgi"] | None = None,
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Serve in an event loop of its own, enlisted from when it accepts until it leaves.
+
+    Args:
+        app: the application.
+        config: hypercorn's; it is copied. Its ``worker_class`` and what else sets up a loop or
+            processes is ignored, as by hypercorn's own ``serve``.
+        options: the service name, or all options.
+        mode: which kind of application it is; None to have hypercorn find out.
+        ready: as in :func:`enlist.enlisted`.
+        **settings: as in :func:`enlist.enlisted`.
+
+    Raises:
+        InvalidOptionError: the configuration asks for several processes.
+        ServingError: this is not the main thread.
+        EnlistError: as :func:`enlist.enlisted`; the server was stopped.
+        Exception: what hypercorn raised, such as the failure of a lifespan's start.
+    """
+    asyncio.run(aserve(app, config, options, mode=mode, ready=ready, **settings))
+
+
+async def aserve(
+    app: hypercorn.typing.Framework,
+    config: hypercorn.config.Config,
+    options: str | ServerOptions,
+    *,
+    mode: Literal["asgi", "wsgi"] | None = None,
+    ready: Callable[[], object] | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Do what :func:`serve` does in the running event loop, which must be the main thread's.
+
+    A cancellation stops the server like a signal.
+    """
+    import hypercorn.asyncio  # noqa: PLC0415 - only who serves with hypercorn pays for it
+
+    chosen = as_options(options, **settings)
+    own = _own_config(config, chosen.grace)
+    sockets = own.create_sockets()
+    vars(own).update(create_sockets=lambda: sockets)
+    over = asyncio.Event()
+    serving = asyncio.ensure_future(
+        hypercorn.asyncio.serve(app, own, shutdown_trigger=over.wait, mode=mode)
+    )
+    try:
+        enlistment = Enlistment(chosen, _where(sockets), payload_codec=PAYLOAD_CODEC, ready=ready)
+        await run_until_stopped(enlistment, serving)
+    finally:
+        over.set()
+        try:
+            await _ended(serving, own)
+        finally:
+            for each in _all(sockets):
+                each.close()
+
+
+def _own_config(config: hypercorn.config.Config, grace: dt.timedelta) -> hypercorn.config.Config:
+    if config.workers > 1:
+        rule = "takes several processes: use 'enlist run -- hypercorn ...', which may have them"
+        raise InvalidOptionError("workers", config.workers, rule)
+    own = copy.copy(config)
+    if own.graceful_timeout == type(own).graceful_timeout:
+        own.graceful_timeout = grace.total_seconds()
+    return own
+
+
+def _where(sockets: hypercorn.config.Sockets) -> Address:
+    # With TLS, those without are there to send people on.
+    return best_reached(map(listen_address, sockets.secure_sockets or sockets.insecure_sockets))
+
+
+def _all(sockets: hypercorn.config.Sockets) -> list[socket.socket]:
+    return [*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets]
+
+
+async def _ended(serving: asyncio.Future[None], config: hypercorn.config.Config) -> None:
+    """Wait for hypercorn to end within its own limits, which it passes by on newer Pythons.
+
+    From 3.12 on its wait for closed listeners is one for their connections too, without an end.
+    """
+    within_s = config.graceful_timeout + config.shutdown_timeout
+    await asyncio.wait([serving], timeout=within_s)
+    if not serving.done():
+        _log.error("hypercorn has not ended %g s after it was told to; cancelled", within_s)
+        serving.cancel()
+        await asyncio.wait([serving])
+    elif not serving.cancelled():
+        serving.result()  # or its error
