@@ -146,6 +146,11 @@ class Enlistment:
         self._gate: HealthGate | None = None
         self._stopping_since: float | None = None
 
+    @property
+    def registration(self) -> Registration | None:
+        """What was registered; None before the start and after the stop."""
+        return self._registration
+
     def ask_to_stop(self) -> None:
         """End the wait for readiness, or for the end; asked again, the rest of the drain."""
         self._asked.ask()
