@@ -50,17 +50,21 @@ class Fleet:
         ever: of all that ever ran.
     """
 
-    def __init__(self, command: Callable[[str], Sequence[str]], resolver: Resolver) -> None:
+    def __init__(
+        self, command: Callable[[str], Sequence[str]], resolver: Resolver, status: int
+    ) -> None:
         """Start nothing yet.
 
         Args:
             command: makes the program and its arguments for a server of a given name.
             resolver: of the service, to see who is enlisted.
+            status: with which a server that was asked to stop ends.
         """
         self.names: list[str] = []
         self.ever: list[str] = []
         self._command = command
         self._resolver = resolver
+        self._status = status
         self._running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
 
     def start(self) -> str:
@@ -91,7 +95,7 @@ class Fleet:
         process, _ = self._running[name]
         process.send_signal(signal.SIGTERM)
         status = process.wait(ENDS_WITHIN_S)
-        assert status == 0, f"{name} ended with status {status}: {self._said(name)}"
+        assert status == self._status, f"{name} ended with status {status}: {self._said(name)}"
         self._forget(name)
 
     def kill(self, name: str) -> None:
@@ -123,7 +127,12 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    command: Callable[[str], Sequence[str]], place: str, count: int, service_name: str = "echo"
+    command: Callable[[str], Sequence[str]],
+    place: str,
+    count: int,
+    service_name: str = "echo",
+    *,
+    status: int = 0,
 ) -> Iterator[Fleet]:
     """Run servers while the block runs.
 
@@ -132,9 +141,10 @@ def fleet(
         place: the registry's URL.
         count: how many servers to begin with, all of them enlisted.
         service_name: what they are enlisted as.
+        status: as :class:`Fleet` takes it.
     """
     with open_registry(place) as registry, registry.resolver(service_name) as resolver:
-        made = Fleet(command, resolver)
+        made = Fleet(command, resolver, status)
         try:
             for _ in range(count):
                 made.start()

@@ -85,6 +85,8 @@ SERVING_RULES = (
             "test_serving::test_enlisted_waits_until_the_port_accepts",
             "test_serving::test_enlisted_waits_until_the_server_says_it_is_ready",
             "test_serving::test_enlisted_asks_for_readiness_only_after_the_port_accepts",
+            "test_frameworks_asgi::test_aserve_enlists_after_the_lifespan_has_started",
+            "test_frameworks_gunicorn::test_app_that_does_not_load_is_never_enlisted",
         ),
     ),
     ServingRule(
@@ -96,6 +98,7 @@ SERVING_RULES = (
             "test_serving::test_stop_serves_on_until_the_drain_is_over",
             "test_serving::test_enlisted_drains_for_as_long_as_was_said",
             "test_serving::test_stop_counts_the_drain_from_when_it_was_asked_for",
+            "test_lifecycle_web::test_rolling_restart_of_web_servers_loses_no_call",
             "test_frameworks_thrift::test_stop_lets_a_running_call_end_and_closes_idle_connections",
             "test_frameworks_grpc::test_health_is_told_while_enlisted_and_watches_end_with_the_drain",
             "test_lifecycle::test_rolling_restart_loses_no_call",
@@ -105,8 +108,9 @@ SERVING_RULES = (
         "S3",
         "Signals",
         "SIGTERM and SIGINT do exactly that, and a second one skips the rest of the drain. Only "
-        "`enlist run` and the functions called `serve` install handlers; what was there before "
-        "is called too.",
+        "`enlist run` and the functions called `serve` install handlers, and what was there "
+        "before is called too. A framework that takes signals itself keeps them, and hears of one "
+        "when the drain is over.",
         (
             "test_serving::test_serve_leaves_on_a_signal_and_serves_on",
             "test_frameworks_grpc::test_serve_skips_the_drain_on_a_second_signal",
@@ -115,6 +119,9 @@ SERVING_RULES = (
             "test_serving::test_serve_calls_the_handler_that_was_there",
             "test_serving::test_serve_leaves_an_ignored_signal_ignored",
             "test_serving::test_serve_ends_on_a_signal_during_the_start",
+            "test_frameworks_asgi::test_serve_skips_the_drain_on_a_second_signal",
+            "test_frameworks_gunicorn::test_sigterm_has_the_workers_serve_on",
+            "test_frameworks_gunicorn::test_quick_stop_leaves_without_a_drain",
         ),
     ),
     ServingRule(
@@ -126,6 +133,7 @@ SERVING_RULES = (
             "test_serving::test_serve_that_fails_to_start_leaves_nothing_behind",
             "test_frameworks_grpc::test_enlisted_that_fails_stops_the_server",
             "test_frameworks_grpc::test_aenlisted_cancelled_during_the_start_leaves_nothing",
+            "test_frameworks_asgi::test_aserve_that_cannot_enlist_stops_the_server",
             "test_frameworks_thrift::test_enlisted_that_fails_stops_the_server",
         ),
     ),
@@ -137,6 +145,7 @@ SERVING_RULES = (
         (
             "test_serving::test_enlisted_raises_when_the_backend_is_down",
             "test_serving::test_enlisted_with_retry_enlists_when_the_backend_is_back",
+            "test_frameworks_gunicorn::test_registry_that_is_away_fails_the_start",
         ),
     ),
 )
