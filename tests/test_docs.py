@@ -6,14 +6,14 @@ page run in order, in one temporary folder, with ENLIST_REGISTRY set to a regist
 
 - ``python`` runs in this process; the blocks of a page share a namespace. Marked ``raises=ERROR``
   it has to raise that. Marked ``file=NAME`` it is written to that file, for a command to run.
-- ``bash`` with ``enlist``, ``python3 FILE``, ``kill``, ``curl`` or ``cat`` runs for real. Marked
-  ``background`` its one command goes on while the page does, has to print what ``until=TEXT``
-  says, and must end well; marked ``terminal`` it does so on a terminal of its own. Marked
-  ``sees=TEXT`` the newest of those has to print that because of this block. Marked
+- ``bash`` with ``enlist``, ``gunicorn``, ``python3 FILE``, ``kill``, ``curl`` or ``cat`` runs
+  for real. Marked ``background`` its one command goes on while the page does, has to print what
+  ``until=TEXT`` says, and must end well; marked ``terminal`` it does so on a terminal of its own.
+  Marked ``sees=TEXT`` the newest of those has to print that because of this block. Marked
   ``fails=N`` it has to end with that status.
 - ``bash`` with installations and the like is not run: names after ``pip install`` must be
-  published by this repository or needed by it, nox sessions must exist, files that systemctl or
-  kubectl are given must stand on the page.
+  published by this repository or needed by it or its tests, nox sessions must exist, files that
+  systemctl or kubectl are given must stand on the page.
 - ``bash`` with ``etcdctl`` must grant what lies below the plugin's own default prefix; that this is
   enough is what the plugin's test of permissions shows.
 - ``text`` is what the block before it printed; "..." stands for anything. Marked ``urls`` each
@@ -65,7 +65,9 @@ SERVERS = {
     "consul": "consul_dev_server",
     ACLS: "consul_acl_server",
 }
-RUN_FOR_REAL = re.compile(r"(enlist|python3 \S+\.py|kill|curl|cat|export|ENLIST_\w+=\S+ enlist)\b")
+RUN_FOR_REAL = re.compile(
+    r"(enlist|gunicorn|python3 \S+\.py|kill|curl|cat|export|ENLIST_\w+=\S+ enlist)\b"
+)
 
 
 @dataclass(frozen=True)
