@@ -33,6 +33,7 @@ __all__ = [
     "from_text",
     "json_object",
     "member",
+    "record_address",
     "to_text",
 ]
 
@@ -177,6 +178,23 @@ def from_text(key: str, text: bytes | str) -> Record:  # noqa: ARG001 - what Dec
     if not info.service_name:
         raise MalformedRecordError("'service_name' is missing")
     return Record(info, extra.owner)
+
+
+def record_address(text: str) -> Address:
+    """Return the address that a record names; an IPv6 host may stand without its brackets.
+
+    Kitex writes it so. In a record nothing is in doubt: whatever follows the last colon is the
+    port, since none is without one.
+
+    Raises:
+        MalformedRecordError: it is no address.
+    """
+    host, _, port = text.rpartition(":")
+    bare = ":" in host and not host.startswith(("[", "unix:"))
+    try:
+        return Address.parse(f"[{host}]:{port}" if bare else text)
+    except InvalidInfoError as exc:
+        raise MalformedRecordError(str(exc)) from exc
 
 
 def compact_json(value: object) -> str:

@@ -200,7 +200,8 @@ def test_decode_refuses_what_cannot_be_right(value: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "segment", ["10.0.0.1", "::1:80", "[::1]", "unix:", "unix:%2", "unix:%FF", "unix:run", "%", ""]
+    "segment",
+    ["10.0.0.1", "::1", "1::2::3:80", "[::1]", "unix:", "unix:%2", "unix:%FF", "unix:run", "%", ""],
 )
 def test_decode_refuses_a_key_that_is_no_address(segment: str) -> None:
     """Other people's keys among ours are malformed records, not exceptions."""
@@ -238,6 +239,12 @@ def test_decode_takes_any_spelling_of_the_same_address() -> None:
     """An address in a key that is only spelled otherwise does not disagree."""
     record = decode("echo", "[0:0::1]:80", kitex(address="[::1]:80"))
     assert str(record.info.addr) == "[::1]:80"
+
+
+def test_decode_reads_an_ipv6_address_without_brackets() -> None:
+    """Kitex joins host and port without brackets, in the key and in the value."""
+    record = decode("echo", "2001:db8::7:8888", kitex(address="2001:db8::7:8888"))
+    assert str(record.info.addr) == "[2001:db8::7]:8888"
 
 
 @pytest.mark.parametrize(

@@ -120,13 +120,21 @@ def test_decode_reads_kitex_s_own(data: bytes, weight: int, tags: dict[str, str]
         ("10.0.0.1:80", b'{"Tags":{"a":1}}'),
         ("10.0.0.1:80", b'{"enlist":[]}'),
         ("10.0.0.1", b'{"Weight":10}'),
-        ("::1:8888", b'{"Weight":10}'),
+        ("::1", b'{"Weight":10}'),
+        ("1::2::3:80", b'{"Weight":10}'),
     ],
 )
 def test_decode_refuses_what_cannot_be_read(segment: str, data: bytes) -> None:
-    """A record that Go could not read either is malformed, as is an address without brackets."""
+    """A record that Go could not read either is malformed, as is an address without a port."""
     with pytest.raises(MalformedRecordError):
         decode("echo", segment, data)
+
+
+def test_decode_reads_an_ipv6_address_without_brackets() -> None:
+    """Kitex's own node is called so, and its own reader fails on it."""
+    record = decode("echo", "2001:db8::7:8888", b'{"Weight":10,"Tags":null}')
+
+    assert str(record.info.addr) == "[2001:db8::7]:8888"
 
 
 @given(st.binary(max_size=200), st.text(max_size=30))

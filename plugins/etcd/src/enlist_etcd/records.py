@@ -16,7 +16,6 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from enlist.address import Address
-from enlist.errors import InvalidInfoError
 from enlist.info import DEFAULT_WEIGHT, Info
 from enlist.records import (
     MEMBER,
@@ -26,6 +25,7 @@ from enlist.records import (
     compact_json,
     json_object,
     member,
+    record_address,
 )
 
 __all__ = ["Keys", "decode", "encode", "key_text", "owner_of"]
@@ -142,10 +142,7 @@ def _address_in_key(segment: str) -> Address:
 
 
 def _parsed(text: str, network: str) -> Address:
-    try:
-        addr = Address.parse(text)
-    except InvalidInfoError as exc:
-        raise MalformedRecordError(str(exc)) from exc
+    addr = record_address(text)
     if addr.network != network:
         raise MalformedRecordError(f"its address {text!r} is not of its network {network!r}")
     return addr

@@ -27,6 +27,7 @@ from enlist.records import (
     compact_json,
     json_object,
     member,
+    record_address,
 )
 from enlist_zookeeper.names import SYSTEM_NODE, fault_in
 
@@ -131,11 +132,8 @@ def _segment(addr: Address) -> str:
 
 
 def _address(segment: str) -> Address:
-    text = _UNIX + unquote(segment.removeprefix(_UNIX)) if segment.startswith(_UNIX) else segment
-    try:
-        return Address.parse(text)
-    except InvalidInfoError as exc:
-        raise MalformedRecordError(str(exc)) from exc
+    is_unix = segment.startswith(_UNIX)
+    return record_address(_UNIX + unquote(segment.removeprefix(_UNIX)) if is_unix else segment)
 
 
 def _tags(fields: dict[str, Any]) -> dict[str, str]:
