@@ -23,6 +23,7 @@ if __name__ == "__main__":
     run_nox(sys.argv[1:])
 
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -83,14 +84,8 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = [
-    "lint",
-    "types",
-    "docs",
-    "build",
-    "example",
-    "tests",
-    "minimums",
-    "beside",
+    *("lint", "types", "docs", "build", "example", "tests", "minimums"),
+    *("beside", "interop", "newer-consul"),
 ]
 
 
@@ -233,6 +228,53 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet", "--keep", *data)
     session.run("coverage", "report", "--include=plugins/*")
     session.run("coverage", "report", "--include=core/*", f"--fail-under={COVERED_PERCENT}")
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Call from Kitex, in Go, to Python and back, through each registry; `-- -k WORD` for pytest.
+
+    `-- --write-table` writes what was found into docs/how-to/kitex.md, which must show it.
+    """
+    install_packages(session, *group("interop"))
+    if not go_gives(session, "peer", what="Kitex and Python calling each other"):
+        return
+    session.run("python", "-m", "tests.servers.fetch")
+    chosen = [each for each in session.posargs if each != "--write-table"]
+    # An earlier build makes the next one quick; a cold one may take longer than a test may.
+    session.run("python", "-m", "tests.interop.building", "peer")
+    session.run("python", "-m", "pytest", "tests/interop", *chosen)
+    if not chosen:
+        write = ["--write"] if session.posargs else []
+        session.run("python", "-m", "tests.interop.table", *write)
+
+
+@nox.session(name="newer-consul")
+def newer_consul(session: nox.Session) -> None:
+    """Run the Consul plugin's tests on a newer Consul than Debian's, built with Go."""
+    install_packages(session, *group("interop"))
+    if not go_gives(session, "consul", what="the Consul plugin on a newer Consul"):
+        return
+    built = session.run(
+        "python", "-m", "tests.interop.building", "consul", silent=True, stderr=None
+    )
+    session.run(
+        *("python", "-m", "pytest", *IN_FOUR),
+        *(session.posargs or ("plugins/consul/tests", "tests/servers/test_consul.py")),
+        env={"ENLIST_CONSUL_BINARY": str(built).strip()},
+    )
+
+
+def go_gives(session: nox.Session, program: str, *, what: str) -> bool:
+    """Return whether Go can build a program here; in CI it has to, elsewhere that is said."""
+    command = ("python", "-m", "tests.interop.building", "--missing", program)
+    missing = str(session.run(*command, silent=True, stderr=None) or "").strip()
+    if not missing:
+        return True
+    if os.environ.get("CI"):
+        session.error(f"CI must test {what}, but {missing}")
+    session.warn(f"NOT tested: {what}, since {missing}")
+    return False
 
 
 @nox.session

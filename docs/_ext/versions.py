@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tests.interop.building import CONSUL, module_versions
 from tests.servers.fetch import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,8 @@ def servers() -> Table:
     rows = []
     for name, kind in KINDS.items():
         version = kind.packages[0].version.partition("-")[0].partition("+")[0]
+        if name == "consul":
+            version += f" and {module_versions(CONSUL)['github.com/hashicorp/consul']}"
         oldest = ".".join(map(str, kind.oldest)) if kind.version_arguments else "not looked for"
         rows.append((f"`{name}`", version, oldest))
     return ("server", "tested with", "oldest taken from PATH by the tests"), rows
