@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.interop.python_client import call
-from tests.interop.world import PeerFailedError, World
+from tests.interop.world import FOUND_WITHIN_S, PeerFailedError, World
 from tests.waiting import eventually
 
 Note = Callable[[str, str], None]
@@ -82,17 +82,16 @@ def test_python_client_calls_kitex_server_on_ipv6(
     """An address that Kitex wrote without brackets is called; Consul alone never shows it."""
     with world.peer.serve("thrift", service, addr="[::1]:0"):
         if world.name == "consul":
-            checks = eventually(
+            (check,) = eventually(
                 lambda: [
                     check
-                    for entry in world.server.instances(service)
-                    for check in entry["Checks"]
-                    if "too many colons" in check["Output"]
+                    for check in world.server.call("GET", "/v1/agent/checks").values()
+                    if check["ServiceName"] == service and "too many colons" in check["Output"]
                 ],
-                within_s=30,
-                why="Consul has tried Kitex's check",
+                within_s=FOUND_WITHIN_S,
+                why="the agent has tried Kitex's check",
             )
-            assert checks[0]["Status"] == "critical"
+            assert check["Status"] == "critical"
             measured("python-calls-go-ipv6", "no: Kitex's check cannot call it")
         else:
             (instance,) = world.finds(service)

@@ -1,12 +1,13 @@
 """What each side sees of the other's records: comings and goings, and what is odd in them."""
 
+import datetime as dt
 import signal
 from collections.abc import Callable
 
 import pytest
 
 import enlist
-from tests.interop.world import Peer, PeerFailedError, World
+from tests.interop.world import FOUND_WITHIN_S, Peer, PeerFailedError, World
 from tests.waiting import eventually
 
 Note = Callable[[str, str], None]
@@ -35,7 +36,7 @@ def test_kitex_server_that_stops_leaves_enlist_view(
     """A resolver of ours drops a Kitex server that has deregistered."""
     with enlist.open_registry(world.url) as registry, registry.resolver(service) as resolver:
         with world.peer.serve("grpc", service):
-            resolver.wait_for(1)
+            resolver.wait_for(1, dt.timedelta(seconds=FOUND_WITHIN_S))
         eventually(lambda: not resolver.instances, within_s=30, why="the server is gone")
     measured("left", "yes")
 

@@ -1,6 +1,7 @@
 """What the interop tests share: Kitex as a program, our servers as programs, the backends."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.waiting import eventually
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENDS_WITHIN_S: Final = 50.0
+_TAIL: Final = 3_000
 FOUND_WITHIN_S: Final = 40.0  # Kitex's default check with Consul alone takes up to 5 s
 
 
@@ -109,9 +111,12 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     ) as process:
         try:
             yield process
-            process.communicate(timeout=ENDS_WITHIN_S)
-        finally:
+            _, errors = process.communicate(timeout=ENDS_WITHIN_S)
+            assert process.returncode in {0, -signal.SIGKILL}, errors
+        except BaseException as error:
             process.kill()
+            error.add_note(f"The program wrote: {process.communicate()[1][-_TAIL:]}")
+            raise
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,9 @@ func serve(options Options) error {
 func newServer(protocol string, settings []server.Option) (server.Server, error) {
 	switch protocol {
 	case "thrift":
-		return echoservice.NewServer(echoServer{}, settings...), nil
+		return echoservice.NewServer(&echoServer{}, settings...), nil
 	case "grpc":
-		return greeterservice.NewServer(greeterServer{}, settings...), nil
+		return greeterservice.NewServer(&greeterServer{}, settings...), nil
 	}
 	return nil, fmt.Errorf("no protocol is called %q", protocol)
 }
