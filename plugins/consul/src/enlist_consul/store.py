@@ -121,6 +121,7 @@ class Store:
             if who is Holder.NOBODY:
                 self.signs.forget(info)
         free = [info for info, who in looked.done if who is not Holder.ANOTHER]
+        self._forget_unlisted([info for info, who in looked.done if who is Holder.US], deadline)
         written = self._write_all(free, deadline)
         for outcomes in (looked, written):
             lost += [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
@@ -132,6 +133,18 @@ class Store:
                     raise outcomes.first_error(deadline)
             return lost
         return lost + self._unseen(done, deadline)
+
+    def _forget_unlisted(self, ours: Sequence[Info], deadline: Deadline) -> None:
+        """Have the agent forget what only its servers have lost, so that it tells them again.
+
+        A newer agent that is told what it has already takes it for told to its servers too.
+        """
+        unlisted = self._catalog.missing(ours, deadline) if ours else []
+        spread(
+            unlisted,
+            lambda info: self._client.call(deregister(service_id(info)), deadline),
+            deadline,
+        )
 
     def withdraw(self, infos: Sequence[Info], deadline: Deadline) -> list[Info]:
         """Remove those that are ours; return those that may still be there.
