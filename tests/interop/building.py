@@ -27,14 +27,17 @@ class GoMissingError(Exception):
     """There is no Go toolchain, or the modules cannot be had; the message says which."""
 
 
-def go() -> str:
+def go(path: str | None = None) -> str:
     """Return the path of a Go toolchain that is new enough.
+
+    Args:
+        path: where to look, in the place of PATH.
 
     Raises:
         GoMissingError: If there is none.
     """
     wanted = ".".join(map(str, OLDEST_GO))
-    found = shutil.which("go")
+    found = shutil.which("go", path=path)
     if found is None:
         raise GoMissingError(f"there is no `go` on PATH: put Go {wanted} or newer there")
     version = _run([found, "env", "GOVERSION"], cwd=Path("/")).strip()

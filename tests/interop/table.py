@@ -30,7 +30,7 @@ ROWS: Final = {
     "weight-zero": "`weight=0` keeps Kitex's calls away from a Python server",
     "weight-zero-theirs": "enlist reads a weight of 0 that Kitex's plugin wrote",
     "null-tags": "enlist reads a Kitex record without tags",
-    "wildcard": "Kitex publishes `0.0.0.0` for a server that listens there",
+    "wildcard": "Kitex's plugin publishes `0.0.0.0`, which nobody else can call",
     "colon-tag": "Kitex sees a Python server's tag whose key has a colon",
     "spoilt": "one unbracketed IPv6 record beside a good one",
 }
@@ -45,12 +45,16 @@ def table(measured: dict[str, dict[str, str]]) -> str:
     Raises:
         KeyError: If a cell was not measured.
     """
-    versions = {name.rpartition("/")[2]: version for name, version in module_versions().items()}
-    listed = ", ".join(f"{name} {versions[name]}" for name in _PLUGINS)
     rows = [("", *COLUMNS.values()), ("---",) * (len(COLUMNS) + 1)]
     rows += [(text, *(measured[row][column] for column in COLUMNS)) for row, text in ROWS.items()]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"Measured with {listed}:\n", *lines])
+    return "\n".join([f"{versions()}\n", *lines])
+
+
+def versions() -> str:
+    """Return what was measured, as a sentence, from what go.mod requires."""
+    found = {name.rpartition("/")[2]: version for name, version in module_versions().items()}
+    return f"Measured with {', '.join(f'{name} {found[name]}' for name in _PLUGINS)}."
 
 
 def main(arguments: list[str]) -> int:
