@@ -236,9 +236,9 @@ def interop(session: nox.Session) -> None:
 
     `-- --write-table` writes what was found into docs/how-to/kitex.md, which must show it.
     """
-    install_packages(session, *group("interop"))
     if not go_gives(session, "peer", what="Kitex and Python calling each other"):
         return
+    install_packages(session, *group("interop"))
     session.run("python", "-m", "tests.servers.fetch")
     chosen = [each for each in session.posargs if each != "--write-table"]
     # An earlier build makes the next one quick; a cold one may take longer than a test may.
@@ -252,9 +252,9 @@ def interop(session: nox.Session) -> None:
 @nox.session(name="newer-consul")
 def newer_consul(session: nox.Session) -> None:
     """Run the Consul plugin's tests on a newer Consul than Debian's, built with Go."""
-    install_packages(session, *group("interop"))
     if not go_gives(session, "consul", what="the Consul plugin on a newer Consul"):
         return
+    install_packages(session, *group("interop"))
     built = session.run(
         "python", "-m", "tests.interop.building", "consul", silent=True, stderr=None
     )
@@ -267,8 +267,8 @@ def newer_consul(session: nox.Session) -> None:
 
 def go_gives(session: nox.Session, program: str, *, what: str) -> bool:
     """Return whether Go can build a program here; in CI it has to, elsewhere that is said."""
-    command = ("python", "-m", "tests.interop.building", "--missing", program)
-    missing = str(session.run(*command, silent=True, stderr=None) or "").strip()
+    command = (sys.executable, "-m", "tests.interop.building", "--missing", program)
+    missing = str(session.run(*command, silent=True, stderr=None, external=True) or "").strip()
     if not missing:
         return True
     if os.environ.get("CI"):

@@ -27,17 +27,14 @@ class GoMissingError(Exception):
     """There is no Go toolchain, or the modules cannot be had; the message says which."""
 
 
-def go(path: str | None = None) -> str:
+def go() -> str:
     """Return the path of a Go toolchain that is new enough.
-
-    Args:
-        path: where to look, in the place of PATH.
 
     Raises:
         GoMissingError: If there is none.
     """
     wanted = ".".join(map(str, OLDEST_GO))
-    found = shutil.which("go", path=path)
+    found = shutil.which("go")
     if found is None:
         raise GoMissingError(f"there is no `go` on PATH: put Go {wanted} or newer there")
     version = _run([found, "env", "GOVERSION"], cwd=Path("/")).strip()
