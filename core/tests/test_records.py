@@ -17,6 +17,7 @@ from enlist.records import (
     from_text,
     json_object,
     member,
+    record_address,
     to_text,
 )
 
@@ -204,3 +205,25 @@ def test_calls_a_text_malformed_that_says_no_info(text: str) -> None:
     """Whatever somebody has written there, it is one bad record and no other error."""
     with pytest.raises(MalformedRecordError):
         from_text("any key", text)
+
+
+@pytest.mark.parametrize(
+    "text, read",
+    [
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("[2001:db8::7]:80", "[2001:db8::7]:80"),
+        ("2001:db8::7:80", "[2001:db8::7]:80"),
+        ("::1:80", "[::1]:80"),
+        ("unix:/run/a:b:1", "unix:/run/a:b:1"),
+    ],
+)
+def test_record_address_is_read_with_and_without_brackets(text: str, read: str) -> None:
+    """What follows the last colon is the port; a unix socket's path keeps its colons."""
+    assert str(record_address(text)) == read
+
+
+@pytest.mark.parametrize("text", ["", ":80", "::1", "1::2::3:80", "2001:db8::7:", "[::1]"])
+def test_record_address_refuses_what_names_no_port_of_a_host(text: str) -> None:
+    """Whatever else has colons in it is malformed."""
+    with pytest.raises(MalformedRecordError):
+        record_address(text)
