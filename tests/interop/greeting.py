@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from google.protobuf import (  # noqa: TID253 - for the tests of gRPC alone
+from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
     message_factory,

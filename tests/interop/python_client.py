@@ -2,7 +2,7 @@
 
 import socket
 
-import grpc  # noqa: TID253 - these are the tests of a gRPC client
+import grpc
 from thriftpy2.protocol import TBinaryProtocolFactory
 from thriftpy2.thrift import TClient
 from thriftpy2.transport import TFramedTransportFactory, TSocket

@@ -4,21 +4,17 @@ It is enlisted until its standard input ends. TAGS are key=value,key=value.
 """
 
 import datetime as dt
-import socket
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
-import grpc  # noqa: TID253 - this program is a gRPC server
-from thriftpy2.protocol import TBinaryProtocolFactory
-from thriftpy2.server import TThreadedServer
+import grpc
 from thriftpy2.thrift import TProcessor
-from thriftpy2.transport import TFramedTransportFactory, TServerSocket
 
 import enlist.frameworks.grpc
+import enlist.frameworks.thrift
 from tests.interop import greeting
 from tests.interop.thrift_idl import ECHO
 
@@ -29,27 +25,15 @@ class EchoHandler:
 
 
 @contextmanager
-def thrift(options: enlist.ServerOptions, host: str) -> Iterator[None]:
+def thrift_server(options: enlist.ServerOptions, listen: str) -> Iterator[None]:
     """Serve framed Thrift, as Kitex's clients expect."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = TServerSocket(host, 0, socket_family=family, client_timeout=None)
-    bound.listen()
-    # The server would bind another port: this one is known already.
-    bound.listen = bool  # type: ignore[method-assign]  # a function that does nothing
-    server = TThreadedServer(
-        TProcessor(ECHO.Echo, EchoHandler()),
-        bound,
-        iprot_factory=TBinaryProtocolFactory(),
-        itrans_factory=TFramedTransportFactory(),
-        daemon=True,
-    )
-    threading.Thread(target=server.serve, daemon=True).start()
-    with enlist.enlisted(options, cast("socket.socket", bound.sock), payload_codec="thrift"):
+    processor = TProcessor(ECHO.Echo, EchoHandler())
+    with enlist.frameworks.thrift.enlisted(processor, options, listen):
         yield
 
 
 @contextmanager
-def grpc_server(options: enlist.ServerOptions, host: str) -> Iterator[None]:
+def grpc_server(options: enlist.ServerOptions, listen: str) -> Iterator[None]:
     """Serve gRPC."""
     server = grpc.server(ThreadPoolExecutor())
 
@@ -60,7 +44,6 @@ def grpc_server(options: enlist.ServerOptions, host: str) -> Iterator[None]:
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(greeting.SERVICE, {greeting.METHOD: method})]
     )
-    listen = f"[{host}]:0" if ":" in host else f"{host}:0"
     with enlist.frameworks.grpc.enlisted(server, options, listen):
         yield
 
@@ -75,7 +58,8 @@ def main(protocol: str, registry: str, service: str, host: str, weight: str, tag
         registry=registry,
         drain=dt.timedelta(0),
     )
-    with {"thrift": thrift, "grpc": grpc_server}[protocol](options, host):
+    listen = f"[{host}]:0" if ":" in host else f"{host}:0"
+    with {"thrift": thrift_server, "grpc": grpc_server}[protocol](options, listen):
         sys.stdout.write("enlisted\n")
         sys.stdout.flush()
         sys.stdin.read()
