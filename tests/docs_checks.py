@@ -17,11 +17,11 @@ import click  # noqa: TID253 - its parser is what proves a command line
 import yaml
 
 from enlist.backend_options import Target, options_of, read_options
+from enlist.choosing.plugins import load
 from enlist.cli.program import program
 from enlist.durations import parse_duration
 from enlist.info import Info
 from enlist.opening import open_registry
-from enlist.plugins import load
 from enlist.records import compact_json
 from tests.docs_blocks import Block
 from tests.servers.consul import ConsulServer

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from enlist.backoff import Backoff
+from enlist.keeping.backoff import Backoff
 
 ANSWERS_TO_BE_BACK: Final = 3
 

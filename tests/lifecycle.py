@@ -28,8 +28,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+from enlist.finding.resolver import Resolver
 from enlist.opening import open_registry
-from enlist.resolver import Resolver
 from tests.waiting import eventually
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -18,8 +18,8 @@ from core.tests.grpc_program import SLOWLY
 from core.tests.thrift_program import who_thrift
 from docs.examples.thrift_pool import ThriftPool
 from enlist.clients.grpc import channel
+from enlist.finding.resolver import Resolver
 from enlist.opening import open_registry
-from enlist.resolver import Resolver
 
 _EACH_NTH_IS_SLOW: Final = 20
 _TIMEOUT_S: Final = 20.0

@@ -41,8 +41,8 @@ import pytest
 from docs._ext import command_help, error_rows, rule_rows
 from enlist import errors
 from enlist.backend_options import options_of
+from enlist.choosing.plugins import load
 from enlist.cli.program import COMMANDS
-from enlist.plugins import load
 from enlist.testing import RULES
 from tests import docs_checks
 from tests.docs_blocks import Block, blocks_of

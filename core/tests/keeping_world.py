@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from enlist.backend import Backend
-from enlist.backoff import Backoff
-from enlist.calls import Calls, OnUnavailable
 from enlist.clock import Deadline
 from enlist.errors import RegistryError, TimedOutError, UnavailableError
 from enlist.hookspecs import Beat, Lost, Why, hookimpl
 from enlist.info import Identity, Info
-from enlist.keeper import Keeper
-from enlist.registrations import Registrations
+from enlist.keeping.backoff import Backoff
+from enlist.keeping.calls import Calls, OnUnavailable
+from enlist.keeping.keeper import Keeper
+from enlist.keeping.registrations import Registrations
+from enlist.keeping.writer import Writer
 from enlist.states import Change, State
-from enlist.writer import Writer
 
 TTL_S = 15.0
 OURS = "ours"

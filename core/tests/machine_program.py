@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 from core.tests.netlink import Netlink, enter_network_of_its_own
 from enlist.address import Address
-from enlist.advertise import advertised
 from enlist.errors import InvalidOptionError
+from enlist.serving.advertise import advertised
 
 Json: TypeAlias = dict[str, Any]
 CALLED_WITHIN_S = 5.0

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from core.tests.keeping_world import HandClock
+from enlist.finding.watching import Watches
 from enlist.hookspecs import Stop
 from enlist.info import Info
-from enlist.watching import Watches
 from tests.waiting import eventually
 
 HOLD_S = 25.0

@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 from types import FrameType
 
 from core.tests.serving_world import Hello
-from enlist.serving import serve
+from enlist.serving.blocking import serve
 
 LONG = dt.timedelta(seconds=50)
 

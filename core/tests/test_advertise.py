@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import pytest
 
 from enlist.address import Address
-from enlist.advertise import advertised, warn_of_loopback
 from enlist.errors import InvalidOptionError
-from enlist.interfaces import HostNetwork, Interface, IpAddress, parse_if_inet6
+from enlist.serving.advertise import advertised, warn_of_loopback
+from enlist.serving.interfaces import HostNetwork, Interface, IpAddress, parse_if_inet6
 
 ANY = Address.parse("0.0.0.0:8888")
 ANY6 = Address.parse("[::]:8888")

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from core.tests.keeping_world import HandClock, World, WorldPlugin, server
-from enlist.announcer import Announcer
 from enlist.backend import Backend
 from enlist.errors import RegistryError, UnauthorisedError, UnavailableError
+from enlist.keeping.announcer import Announcer
 from enlist.states import Change, State
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlist.backoff import Backoff
+from enlist.keeping.backoff import Backoff
 
 TTL_S = 15.0
 INTERVAL_S = 5.0

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.tests.keeping_world import HandClock
-from enlist.balance import RAMP_STEP_S, Balancer, FirstSeen, Table, share
+from enlist.finding.balance import RAMP_STEP_S, Balancer, FirstSeen, Table, share
 from enlist.info import MAX_WEIGHT, Info
 
 WARM_UP = dt.timedelta(seconds=100)

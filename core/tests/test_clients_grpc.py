@@ -18,11 +18,11 @@ import pytest
 from core.tests.serving_world import NO_TIME
 from enlist.clients.grpc import ResolverChannel, channel
 from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError
+from enlist.finding.resolver import Resolver
 from enlist.frameworks.grpc import enlisted
 from enlist.info import Info
 from enlist.opening import open_registry
 from enlist.registry import Registry
-from enlist.resolver import Resolver
 from tests.servers.ports import claim_port
 from tests.waiting import eventually
 

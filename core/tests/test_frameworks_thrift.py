@@ -32,11 +32,11 @@ from thriftpy2.transport import (  # noqa: TID253 - the same
 from core.tests.serving_world import LONG, NO_TIME, found, fragile_backend, program
 from core.tests.thrift_program import PID, Who, who_thrift
 from enlist.address import Address
-from enlist.binding import listener
 from enlist.errors import InvalidOptionError, NotReadyError, ServingError, UnavailableError
 from enlist.frameworks.thrift import enlisted, serve
 from enlist.frameworks.thrift_server import Protocols, ThriftServer
 from enlist.info import Info
+from enlist.serving.binding import listener
 from tests.servers.certificates import Certificates
 from tests.waiting import eventually
 

@@ -21,7 +21,7 @@ from enlist import (
     enlisted,
     open_registry,
 )
-from enlist.health import HealthGate
+from enlist.serving.health import HealthGate
 from tests.waiting import eventually
 
 ECHO = Info(service_name="echo", addr="10.0.0.1:80")

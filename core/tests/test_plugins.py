@@ -14,6 +14,15 @@ from typing import Any
 import pluggy
 import pytest
 
+from enlist.choosing.plugin_checks import check_class
+from enlist.choosing.plugins import (
+    EXTENSIONS,
+    GROUP,
+    InstalledPlugin,
+    installed,
+    load,
+    load_extension,
+)
 from enlist.errors import (
     BackendConflictError,
     BackendError,
@@ -22,8 +31,6 @@ from enlist.errors import (
     UnknownBackendError,
 )
 from enlist.hookspecs import hookimpl
-from enlist.plugin_checks import check_class
-from enlist.plugins import EXTENSIONS, GROUP, InstalledPlugin, installed, load, load_extension
 
 PLUGIN = """\
 from dataclasses import dataclass
@@ -594,14 +601,14 @@ def test_import_and_load_import_no_other_backend(tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "import enlist\n"
-        "import enlist.plugins\n"
+        "import enlist.choosing.plugins\n"
         "strangers = {'grpc', 'google.protobuf', 'kazoo', 'urllib3', 'click', 'rich'}\n"
         "def backends():\n"
         "    return sorted(n for n in sys.modules if n.startswith('enlist_') or n in strangers)\n"
         "print(backends())\n"
-        "enlist.plugins.installed()\n"
+        "enlist.choosing.plugins.installed()\n"
         "print(backends())\n"
-        "enlist.plugins.load('acme')\n"
+        "enlist.choosing.plugins.load('acme')\n"
         "print(backends())\n"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])

@@ -19,7 +19,6 @@ import pytest
 import enlist
 from core.tests.scripted_source import A, B, C, Watching
 from core.tests.test_watching import AWAY, in_child, shows
-from enlist.balance import Table
 from enlist.clock import Clock, SystemClock
 from enlist.errors import (
     ClosedError,
@@ -29,9 +28,10 @@ from enlist.errors import (
     TimedOutError,
     UnavailableError,
 )
+from enlist.finding.balance import Table
+from enlist.finding.resolver import Resolver
+from enlist.finding.view import Snapshot
 from enlist.info import Info
-from enlist.resolver import Resolver
-from enlist.view import Snapshot
 from tests.waiting import eventually
 
 SOON = dt.timedelta(milliseconds=20)

@@ -13,7 +13,7 @@ import pytest
 from enlist.address import Address
 from enlist.errors import InvalidInfoError, InvalidOptionError
 from enlist.info import Info
-from enlist.server_options import (
+from enlist.serving.server_options import (
     EndpointBasicInfo,
     ServerOptions,
     Settings,

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import enlist.aio
 from core.tests.serving_world import (
     LONG,
     NO_TIME,
@@ -30,7 +31,6 @@ from core.tests.serving_world import (
     program,
 )
 from enlist.address import Address
-from enlist.aserving import aenlisted
 from enlist.errors import (
     InvalidInfoError,
     InvalidOptionError,
@@ -40,10 +40,12 @@ from enlist.errors import (
     UnknownBackendError,
 )
 from enlist.info import Info
-from enlist.listening import best_reached, listen_address
 from enlist.opening import open_registry
-from enlist.server_options import EndpointBasicInfo, ServerOptions
-from enlist.serving import Enlistment, enlisted, serve
+from enlist.serving.awaited import aenlisted
+from enlist.serving.blocking import enlisted, serve
+from enlist.serving.enlistment import Enlistment
+from enlist.serving.listening import best_reached, listen_address
+from enlist.serving.server_options import EndpointBasicInfo, ServerOptions
 from tests.waiting import eventually
 
 SHORT = dt.timedelta(milliseconds=300)
@@ -333,6 +335,75 @@ def test_registration_updates_without_blocking_the_loop(
             )
 
     asyncio.run(story(), debug=True)
+
+
+def test_asyncio_server_is_run_until_it_is_told_to_stop(place: str) -> None:
+    """It is enlisted where it listens; what is connected at the stop has time to end."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+        await writer.drain()
+        writer.close()
+
+    async def story() -> None:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, start_serving=False)
+        port = server.sockets[0].getsockname()[1]
+        serving = asyncio.ensure_future(
+            enlist.aio.serve(server, "echo", registry=place, drain=NO_TIME)
+        )
+        await asyncio.to_thread(eventually, lambda: found(place), within_s=10, why="it is enlisted")
+        assert [str(info.addr) for info in found(place)] == [f"127.0.0.1:{port}"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: not found(place), within_s=10, why="it left")
+        writer.write(b"still here\n")
+        assert await reader.readline() == b"still here\n"
+        writer.close()
+        await serving
+
+    asyncio.run(story(), debug=True)
+
+
+def test_asyncio_server_that_was_closed_is_refused(place: str) -> None:
+    """What listens nowhere cannot be enlisted, and the error says why."""
+
+    async def story() -> None:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        server.close()
+        with pytest.raises(InvalidOptionError, match=r"runnable.*was closed"):
+            await enlist.aio.serve(server, "echo", registry=place)
+
+    asyncio.run(story(), debug=True)
+
+
+def test_asyncio_server_does_not_wait_for_ever_for_a_silent_client(
+    place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that is open after the grace is left, and that is said."""
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def story() -> None:
+        server = await asyncio.start_server(hold, "127.0.0.1", 0)
+        where = server.sockets[0].getsockname()[:2]
+        serving = asyncio.ensure_future(
+            enlist.aio.serve(
+                server, "echo", registry=place, drain=NO_TIME, grace=dt.timedelta(seconds=0.1)
+            )
+        )
+        await asyncio.to_thread(eventually, lambda: found(place), within_s=10, why="it is enlisted")
+        _, writer = await asyncio.open_connection(*where)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        writer.close()
+        await writer.wait_closed()
+
+    asyncio.run(story(), debug=True)
+    assert "connections were open" in caplog.text
 
 
 def test_stop_serves_on_until_the_drain_is_over(place: str, server: ThreadingHTTPServer) -> None:

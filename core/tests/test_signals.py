@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from enlist.signals import StopRequests, told_to_stop
+from enlist.serving.signals import StopRequests, told_to_stop
 
 LONG_S = 20.0
 

@@ -7,8 +7,8 @@ import pluggy
 import pytest
 
 from enlist import Beat, Info, Stop, hookimpl
+from enlist.choosing.plugin_checks import check_class
 from enlist.hookspecs import PROJECT_NAME, SPEC_VERSION, RegistrySpec
-from enlist.plugin_checks import check_class
 
 _spec = pluggy.HookspecMarker(PROJECT_NAME)
 INFO = Info(service_name="echo", addr="10.0.0.1:80")
@@ -70,7 +70,7 @@ class OldPlugin:
 @pytest.fixture
 def manager(monkeypatch: pytest.MonkeyPatch) -> pluggy.PluginManager:
     """What a later core makes of the old plugin."""
-    monkeypatch.setattr("enlist.plugin_checks.RegistrySpec", GrownSpec)
+    monkeypatch.setattr("enlist.choosing.plugin_checks.RegistrySpec", GrownSpec)
     cls = check_class(OldPlugin, "backend 'old'")
     manager = pluggy.PluginManager(PROJECT_NAME)
     manager.add_hookspecs(GrownSpec)

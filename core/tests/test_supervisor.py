@@ -9,7 +9,7 @@ import pytest
 
 from core.tests.keeping_world import Kept, World, server
 from enlist.clock import SystemClock
-from enlist.supervisor import Supervisor
+from enlist.keeping.supervisor import Supervisor
 from tests.waiting import eventually
 
 ONE = server(1)

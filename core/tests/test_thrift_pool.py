@@ -17,11 +17,11 @@ from core.tests.serving_world import NO_TIME
 from core.tests.thrift_program import Who, who_thrift
 from docs.examples.thrift_pool import ThriftPool
 from enlist.address import Address
+from enlist.finding.resolver import Resolver
 from enlist.frameworks.thrift import enlisted
 from enlist.info import Info
 from enlist.opening import open_registry
 from enlist.registry import Registry
-from enlist.resolver import Resolver
 from tests.servers.ports import claim_port
 from tests.waiting import eventually
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enlist.finding.view import Snapshot, View
 from enlist.info import Info
-from enlist.view import Snapshot, View
 
 HOLD_S = 25.0
 A, B, C = (Info(service_name="echo", addr=f"10.0.0.{n}:80") for n in (1, 2, 3))

@@ -26,11 +26,11 @@ from enlist.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from enlist.finding.view import Snapshot
+from enlist.finding.watch import Conditions, Watch
+from enlist.finding.watching import Watches, _abandon
 from enlist.hookspecs import Stop
 from enlist.info import Info
-from enlist.view import Snapshot
-from enlist.watch import Conditions, Watch
-from enlist.watching import Watches, _abandon
 from tests.waiting import eventually
 
 AWAY = UnavailableError("connection refused")

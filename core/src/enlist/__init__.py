@@ -27,16 +27,17 @@ from enlist.errors import (
     UnknownBackendError,
     UnsupportedError,
 )
+from enlist.finding.resolver import Resolver
+from enlist.finding.view import Snapshot
 from enlist.group import RegistryGroup
 from enlist.hookspecs import SPEC_VERSION, Beat, Lost, Stop, Why, hookimpl
 from enlist.info import Identity, Info
 from enlist.opening import AnyRegistry, open_registry
 from enlist.registry import Readiness, Registry
-from enlist.resolver import Resolver
-from enlist.server_options import EndpointBasicInfo, ServerOptions, build_info
-from enlist.serving import Registration, enlisted, serve
+from enlist.serving.blocking import enlisted, serve
+from enlist.serving.registration import Registration
+from enlist.serving.server_options import EndpointBasicInfo, ServerOptions, build_info
 from enlist.states import State, Status
-from enlist.view import Snapshot
 
 __all__ = [
     "SPEC_VERSION",

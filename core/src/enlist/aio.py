@@ -11,6 +11,8 @@
 The calls run in a few threads of the registry's own. A call that is cancelled cannot be stopped
 in its thread, so what it did is undone right after it: a cancelled ``register`` leaves no record
 behind, and a cancelled ``update`` leaves what was registered before.
+
+For servers there are :func:`enlisted` and, for what ``asyncio.start_server`` makes, :func:`serve`.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, ParamSpec, Self, TypeVar
 
 from enlist.errors import EnlistError, TimedOutError
+from enlist.finding.resolver import Resolver
+from enlist.finding.view import Snapshot
 from enlist.info import Identity, Info
 from enlist.opening import AnyRegistry
 from enlist.opening import open_registry as open_blocking
 from enlist.registry import DEFAULT_TIMEOUT, Readiness, check_timeout
-from enlist.resolver import Resolver
+from enlist.serving.awaited import aenlisted as enlisted
+from enlist.serving.awaited import aserve as serve
 from enlist.states import State, Status
-from enlist.view import Snapshot
 
-__all__ = ["AsyncRegistry", "AsyncResolver", "open_registry"]
+__all__ = ["AsyncRegistry", "AsyncResolver", "enlisted", "open_registry", "serve"]
 
 _THREADS: Final = 4
 _P = ParamSpec("_P")

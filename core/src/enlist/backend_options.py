@@ -30,14 +30,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from enlist.choosing.option_fields import Option, option, options_of, variable_prefix
+from enlist.choosing.option_kinds import MisfitError
+from enlist.choosing.target import DEFAULT_REGISTRY, REGISTRY_VARIABLE, Target, target_from
 from enlist.durations import duration_text, parse_duration
 from enlist.errors import BackendSpecError, EnlistError, InvalidOptionError
 from enlist.hosts import HostPort, Hosts, hosts_text, parse_hosts
-from enlist.option_fields import Option, option, options_of, variable_prefix
-from enlist.option_kinds import MisfitError
 from enlist.secret import HIDDEN, Secret, read_secret
 from enlist.suggestions import did_you_mean
-from enlist.target import DEFAULT_REGISTRY, REGISTRY_VARIABLE, Target, target_from
 
 __all__ = [
     "DEFAULT_REGISTRY",

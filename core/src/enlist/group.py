@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from enlist.errors import RegistryError
+from enlist.finding.merged_view import MergedView
+from enlist.finding.resolver import Resolver
 from enlist.info import Info
-from enlist.merged_view import MergedView
 from enlist.registry import Readiness, Registry
-from enlist.resolver import Resolver
 from enlist.states import State, Status
 
 if TYPE_CHECKING:

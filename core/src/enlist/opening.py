@@ -11,11 +11,11 @@ from typing import Any, Final, Literal, TypeAlias, cast, overload
 
 from enlist.backend import DEFAULT_TTL_S
 from enlist.backend_options import HostPort, Target, options_of, read_options, target_from
+from enlist.choosing.plugin_checks import check_class
+from enlist.choosing.plugins import load, load_extension
 from enlist.clock import SystemClock
 from enlist.errors import InvalidOptionError
 from enlist.group import RegistryGroup
-from enlist.plugin_checks import check_class
-from enlist.plugins import load, load_extension
 from enlist.registry import DEFAULT_TIMEOUT, Registry, check_timeout
 from enlist.session import SessionPlan
 

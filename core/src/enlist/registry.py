@@ -15,11 +15,11 @@ from typing import Self
 
 from enlist.clock import LONGEST_WAIT, Clock, Deadline
 from enlist.errors import ClosedError, InvalidInfoError, InvalidOptionError
+from enlist.finding.resolver import Resolver
+from enlist.finding.watch import Watch
 from enlist.info import Info
-from enlist.resolver import Resolver
 from enlist.session import Session, SessionPlan
 from enlist.states import State, Status
-from enlist.watch import Watch
 
 __all__ = ["DEFAULT_TIMEOUT", "Readiness", "Registry", "check_timeout"]
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from enlist.announcer import Announcer
 from enlist.backend import DEFAULT_TTL_S, Backend
-from enlist.backoff import Backoff
-from enlist.calls import Calls, OnUnavailable
 from enlist.clock import Clock, Deadline
+from enlist.finding.watching import Watches
 from enlist.host_process import check_threads
-from enlist.keeper import Keeper
-from enlist.registrations import Registrations
-from enlist.supervisor import Supervisor
-from enlist.watching import Watches
-from enlist.writer import Writer
+from enlist.keeping.announcer import Announcer
+from enlist.keeping.backoff import Backoff
+from enlist.keeping.calls import Calls, OnUnavailable
+from enlist.keeping.keeper import Keeper
+from enlist.keeping.registrations import Registrations
+from enlist.keeping.supervisor import Supervisor
+from enlist.keeping.writer import Writer
 
 __all__ = ["Session", "SessionPlan"]
 

@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 import click
 
 from enlist.backend_options import target_from
+from enlist.choosing.plugins import load
 from enlist.cli.advice import advice
 from enlist.cli.choices import json_option, registry_argument, timeout_option
 from enlist.cli.output import Grid, complain, narrated, show, show_json
 from enlist.errors import EnlistError, RejectedError, TimedOutError
 from enlist.info import Info
 from enlist.opening import AnyRegistry, open_registry
-from enlist.plugins import load
 
 __all__ = ["command"]
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from enlist.choosing.plugins import installed
 from enlist.durations import DURATION_FORM, parse_duration
 from enlist.info import DEFAULT_WEIGHT, MAX_WEIGHT
 from enlist.opening import AnyRegistry, open_registry
-from enlist.plugins import installed
 
 __all__ = [
     "duration_option",

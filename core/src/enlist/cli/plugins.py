@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from enlist.choosing.plugins import InstalledPlugin, installed, load
 from enlist.cli.choices import json_option
 from enlist.cli.output import Grid, narrated, show, show_json
 from enlist.errors import BackendError
-from enlist.plugins import InstalledPlugin, installed, load
 
 __all__ = ["command"]
 

@@ -11,7 +11,6 @@ from typing import Literal
 import click
 
 from enlist.address import Address
-from enlist.advertise import advertised, warn_of_loopback
 from enlist.cli.choices import (
     listen_text,
     on_unavailable_option,
@@ -23,9 +22,10 @@ from enlist.cli.choices import (
 from enlist.cli.output import narrated
 from enlist.errors import RegistryError
 from enlist.info import Info
-from enlist.listening import listen_address
 from enlist.opening import AnyRegistry
-from enlist.signals import StopRequests, told_to_stop
+from enlist.serving.advertise import advertised, warn_of_loopback
+from enlist.serving.listening import listen_address
+from enlist.serving.signals import StopRequests, told_to_stop
 
 __all__ = ["command"]
 

@@ -14,7 +14,6 @@ import click
 from click.exceptions import Exit
 
 from enlist.address import Address
-from enlist.advertise import advertised
 from enlist.cli.advice import with_advice
 from enlist.cli.choices import (
     duration_option,
@@ -30,10 +29,11 @@ from enlist.cli.holders import listeners_at, look
 from enlist.cli.output import complain, narrated
 from enlist.errors import EnlistError, InvalidError, ServingError, UnknownBackendError
 from enlist.info import Info
-from enlist.listening import best_reached, listen_address, wait_until_ready
 from enlist.opening import AnyRegistry
-from enlist.server_options import EndpointBasicInfo, ServerOptions, build_info
-from enlist.serving import Enlistment, StopAskedError
+from enlist.serving.advertise import advertised
+from enlist.serving.enlistment import Enlistment, StopAskedError
+from enlist.serving.listening import best_reached, listen_address, wait_until_ready
+from enlist.serving.server_options import EndpointBasicInfo, ServerOptions, build_info
 
 __all__ = ["command"]
 

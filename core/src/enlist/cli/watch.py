@@ -25,11 +25,11 @@ from enlist.cli.output import (
     show_json,
 )
 from enlist.errors import UnavailableError
+from enlist.finding.resolver import Resolver
+from enlist.finding.view import Snapshot
 from enlist.info import Info
 from enlist.opening import AnyRegistry
-from enlist.resolver import Resolver
-from enlist.signals import told_to_stop
-from enlist.view import Snapshot
+from enlist.serving.signals import told_to_stop
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

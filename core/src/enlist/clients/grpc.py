@@ -31,9 +31,9 @@ import grpc
 from enlist.clients.grpc_calls import StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from enlist.clients.grpc_connections import Connection, Connections
 from enlist.errors import InvalidOptionError, NoInstanceError
+from enlist.finding.resolver import Resolver
+from enlist.finding.view import Snapshot
 from enlist.info import Info
-from enlist.resolver import Resolver
-from enlist.view import Snapshot
 
 __all__ = ["ResolverChannel", "channel"]
 

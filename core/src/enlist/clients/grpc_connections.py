@@ -13,9 +13,9 @@ import grpc
 
 from enlist.address import Address
 from enlist.errors import ClosedError
+from enlist.finding.resolver import Resolver
+from enlist.finding.view import Snapshot
 from enlist.info import Info
-from enlist.resolver import Resolver
-from enlist.view import Snapshot
 
 __all__ = ["Connection", "Connections"]
 

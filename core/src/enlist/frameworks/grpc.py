@@ -21,12 +21,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, Unpack
 
-from enlist import aserving, serving
 from enlist.address import Address
-from enlist.binding import address_to_bind
 from enlist.errors import InvalidOptionError, ServingError
 from enlist.frameworks.grpc_health import AsyncHealth, Health, SyncHealth
-from enlist.server_options import ServerOptions, Settings, as_options
+from enlist.serving import awaited, blocking
+from enlist.serving.binding import address_to_bind
+from enlist.serving.enlistment import Enlistment
+from enlist.serving.registration import Registration
+from enlist.serving.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -79,7 +81,7 @@ def enlisted(
     health: Health = False,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
-) -> Iterator[serving.Registration]:
+) -> Iterator[Registration]:
     """Bind, start and enlist a server while the ``with`` block runs, then drain and stop it.
 
     Args:
@@ -105,7 +107,7 @@ def enlisted(
     told = SyncHealth(health, server)
     addr = _start(server, listen, credentials)
     try:
-        with serving.enlisted(
+        with blocking.enlisted(
             chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         ) as registration:
             yield registration
@@ -147,7 +149,7 @@ def serve(
     addr = _start(server, listen, credentials)
     started = _Started(server, chosen.grace, told)
     try:
-        serving.serve(
+        blocking.serve(
             started, chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         )
     finally:
@@ -164,14 +166,14 @@ async def aenlisted(
     health: Health = False,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
-) -> AsyncIterator[serving.Registration]:
+) -> AsyncIterator[Registration]:
     """Do what :func:`enlisted` does for a ``grpc.aio.Server``, without blocking the event loop."""
     chosen = as_options(options, **settings)
     _check_async(server)
     told = AsyncHealth(health, server)
     addr = await _astart(server, listen, credentials)
     try:
-        async with aserving.aenlisted(
+        async with awaited.aenlisted(
             chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         ) as registration:
             yield registration
@@ -201,10 +203,10 @@ async def aserve(
     # Never cancelled: gRPC would take that for the end of its shutdown. The stop ends it.
     ended = asyncio.ensure_future(server.wait_for_termination())
     try:
-        enlistment = serving.Enlistment(
+        enlistment = Enlistment(
             chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         )
-        await aserving.run_until_stopped(enlistment, ended)
+        await awaited.run_until_stopped(enlistment, ended)
     finally:
         told.end_watches()
         await server.stop(chosen.grace.total_seconds())

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 from enlist.address import Address
 from enlist.errors import EnlistError
-from enlist.listening import best_reached, listen_address
-from enlist.server_options import ServerOptions, Settings, as_options, build_info
-from enlist.serving import Enlistment
+from enlist.serving.enlistment import Enlistment
+from enlist.serving.listening import best_reached, listen_address
+from enlist.serving.server_options import ServerOptions, Settings, as_options, build_info
 
 if TYPE_CHECKING:
     import gunicorn.arbiter

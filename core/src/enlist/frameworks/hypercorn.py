@@ -20,11 +20,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, Unpack
 
 from enlist.address import Address
-from enlist.aserving import run_until_stopped
 from enlist.errors import InvalidOptionError
-from enlist.listening import best_reached, listen_address
-from enlist.server_options import ServerOptions, Settings, as_options
-from enlist.serving import Enlistment
+from enlist.serving.awaited import run_until_stopped
+from enlist.serving.enlistment import Enlistment
+from enlist.serving.listening import best_reached, listen_address
+from enlist.serving.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
     import datetime as dt

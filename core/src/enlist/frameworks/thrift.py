@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from enlist import serving
-from enlist.binding import listener
 from enlist.errors import InvalidOptionError, ServingError
 from enlist.frameworks.thrift_server import Protocols, ThriftServer
-from enlist.running import running
-from enlist.server_options import ServerOptions, Settings, as_options
+from enlist.serving import blocking
+from enlist.serving.binding import listener
+from enlist.serving.registration import Registration
+from enlist.serving.running import running
+from enlist.serving.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
     import thriftpy2.server
@@ -50,7 +51,7 @@ def enlisted(
     *,
     ready: Callable[[], object] | None = None,
     **settings: Unpack[Settings],
-) -> Iterator[serving.Registration]:
+) -> Iterator[Registration]:
     """Listen, serve and enlist while the ``with`` block runs, then drain and stop.
 
     Args:
@@ -74,7 +75,7 @@ def enlisted(
     with (
         _made(server, listen, chosen) as made,
         running(made, chosen.grace, _nothing_more),
-        serving.enlisted(
+        blocking.enlisted(
             chosen, made.socket, payload_codec=PAYLOAD_CODEC, ready=ready
         ) as registration,
     ):
@@ -106,7 +107,7 @@ def serve(
     """
     chosen = as_options(options, **settings)
     with _made(server, listen, chosen) as made:
-        serving.serve(made, chosen, payload_codec=PAYLOAD_CODEC, ready=ready)
+        blocking.serve(made, chosen, payload_codec=PAYLOAD_CODEC, ready=ready)
 
 
 def _nothing_more() -> None:

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Unpack
 
-from enlist.aserving import outlasted, run_in_thread
 from enlist.errors import EnlistError, InvalidOptionError, ServingError
-from enlist.listening import best_reached, listen_address
-from enlist.server_options import ServerOptions, Settings, as_options
-from enlist.serving import Enlistment
+from enlist.serving.awaited import outlasted, run_in_thread
+from enlist.serving.enlistment import Enlistment
+from enlist.serving.listening import best_reached, listen_address
+from enlist.serving.server_options import ServerOptions, Settings, as_options
 
 if TYPE_CHECKING:
     import socket

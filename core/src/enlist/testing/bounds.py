@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from enlist.backend import POLL_INTERVAL_S
-from enlist.backoff import BEATS_PER_TTL
+from enlist.keeping.backoff import BEATS_PER_TTL
 from enlist.testing.abilities import Abilities
 
 __all__ = ["STOP_S", "Bounds"]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from enlist.backend_options import Target, read_options
+from enlist.choosing.plugins import load
 from enlist.info import Info
-from enlist.plugins import load
 from enlist.testing.abilities import HOOKS, Abilities, Limits
 from enlist.testing.suite import ConformanceSuite
 from enlist.testing.trial import CALL_S, NAME_PREFIX

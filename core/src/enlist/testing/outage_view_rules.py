@@ -6,9 +6,9 @@ import time
 from functools import partial
 
 from enlist.backend import Backend
+from enlist.finding.resolver import Resolver
 from enlist.info import Info
 from enlist.registry import Registry
-from enlist.resolver import Resolver
 from enlist.testing.base import KitTests
 from enlist.testing.bounds import STOP_S
 from enlist.testing.following import Following

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from enlist.plugins import installed
+from enlist.choosing.plugins import installed
 from enlist.testing.base import KitTests
 from enlist.testing.report import Outcome, Report, TestResult, Versions
 from enlist.testing.rules import Rule, rule_of

@@ -14,9 +14,9 @@ import pytest
 from enlist.backend import Backend
 from enlist.clock import SystemClock
 from enlist.errors import RegistryError, UnavailableError
+from enlist.finding.resolver import Resolver
 from enlist.info import Info
 from enlist.registry import Registry
-from enlist.resolver import Resolver
 from enlist.testing.abilities import Abilities, Ability
 from enlist.testing.bounds import Bounds
 from enlist.testing.following import Following, poll

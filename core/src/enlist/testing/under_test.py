@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 from enlist.backend_options import Target, read_options
+from enlist.choosing.plugins import load
 from enlist.hookspecs import hookimpl
 from enlist.info import Info
 from enlist.opening import open_registry
-from enlist.plugins import load
 from enlist.registry import Registry
 from enlist.testing.abilities import HOOKS, NEEDED_METHODS, Abilities, Ability
 

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Final, Protocol
 
-from enlist.keeper import Keeper
+from enlist.keeping.keeper import Keeper
 
 __all__ = ["Periodic", "Supervisor"]
 

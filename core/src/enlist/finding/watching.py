@@ -19,9 +19,9 @@ from typing import Final
 
 from enlist.clock import Clock, Deadline
 from enlist.errors import ClosedError, RegistryError, UnsupportedError
+from enlist.finding.view import Snapshot
+from enlist.finding.watch import Conditions, Source, Watch
 from enlist.info import Info
-from enlist.view import Snapshot
-from enlist.watch import Conditions, Source, Watch
 
 __all__ = ["Watches"]
 

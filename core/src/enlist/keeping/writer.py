@@ -9,7 +9,7 @@ from enlist.clock import Deadline
 from enlist.errors import PluginBugError, RegistryError, UnavailableError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Identity
-from enlist.registrations import Claim, Registrations
+from enlist.keeping.registrations import Claim, Registrations
 from enlist.states import State
 
 __all__ = ["NotReachedError", "Writer"]

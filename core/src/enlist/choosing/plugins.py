@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from enlist.choosing.plugin_checks import check_class
 from enlist.errors import (
     BackendConflictError,
     BackendLoadError,
@@ -18,7 +19,6 @@ from enlist.errors import (
     UnknownBackendError,
     shown,
 )
-from enlist.plugin_checks import check_class
 from enlist.suggestions import nearest
 
 if TYPE_CHECKING:

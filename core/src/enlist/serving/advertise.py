@@ -31,7 +31,7 @@ from typing import Final, TypeAlias
 
 from enlist.address import Address
 from enlist.errors import InvalidInfoError, InvalidOptionError
-from enlist.interfaces import HostNetwork, IpAddress, NetworkView
+from enlist.serving.interfaces import HostNetwork, IpAddress, NetworkView
 
 __all__ = ["advertised", "warn_of_loopback"]
 

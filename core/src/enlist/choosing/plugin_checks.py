@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import pluggy
 
+from enlist.choosing.option_fields import options_of
 from enlist.errors import BackendSpecError
 from enlist.hookspecs import PROJECT_NAME, SPEC_VERSION, RegistrySpec, hookimpl
-from enlist.option_fields import options_of
 from enlist.suggestions import did_you_mean
 
 __all__ = ["check_class"]

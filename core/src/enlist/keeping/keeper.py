@@ -2,7 +2,7 @@
 
 A *round* is: the removals still owed, one sign of life for all, then a repair of what is lost.
 It is an ordinary method, so that tests run hours of outages in milliseconds; the thread that
-runs rounds in production is :class:`enlist.supervisor.Supervisor`.
+runs rounds in production is :class:`enlist.keeping.supervisor.Supervisor`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from enlist.backend import Backend
-from enlist.backoff import Backoff
 from enlist.clock import Clock, Deadline
 from enlist.errors import PluginBugError, RegistryError, TimedOutError, UnavailableError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Identity
-from enlist.registrations import Claim, Entry, Registrations
+from enlist.keeping.backoff import Backoff
+from enlist.keeping.registrations import Claim, Entry, Registrations
+from enlist.keeping.writer import NotReachedError, Writer
 from enlist.states import State
-from enlist.writer import NotReachedError, Writer
 
 __all__ = ["Keeper", "Listener"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from enlist.balance import FirstSeen
-from enlist.listeners import Listener
-from enlist.view import Snapshot
+from enlist.finding.balance import FirstSeen
+from enlist.finding.listeners import Listener
+from enlist.finding.view import Snapshot
 
 __all__ = ["LiveView"]
 

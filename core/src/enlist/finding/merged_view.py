@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from enlist.balance import FirstSeen
 from enlist.clock import Clock
+from enlist.finding.balance import FirstSeen
+from enlist.finding.listeners import Listener
+from enlist.finding.live_view import LiveView
+from enlist.finding.view import Snapshot, identity_of
 from enlist.info import Identity, Info
-from enlist.listeners import Listener
-from enlist.live_view import LiveView
-from enlist.view import Snapshot, identity_of
 
 __all__ = ["MergedView"]
 

@@ -79,7 +79,7 @@ class ServerOptions:
         registry_info: what to publish, as far as it is to differ from what the server tells.
         advertise: the address to publish: "10.0.0.1", "10.0.0.1:8888", "host.example:8888", an
             Address; or where to find it: a network "10.0.0.0/8" or the name of an interface.
-            None: see :mod:`enlist.advertise`.
+            None: see :mod:`enlist.serving.advertise`.
         ready_timeout: how long the server may take from its start until it accepts connections
             and says that it is ready, before its start has failed.
         drain: how long the server goes on serving, counted from the start of the stop, so that
@@ -197,7 +197,8 @@ def build_info(
     Args:
         options: the server's.
         listen_addr: the address that the server listens on, already made one that others can
-            reach (:func:`enlist.advertise.advertised`). None only with ``skip_listen_addr``.
+            reach (:func:`enlist.serving.advertise.advertised`). None only with
+            ``skip_listen_addr``.
         payload_codec: of the kind of server, such as "thrift" or "protobuf", or empty.
         now: when the server starts; aware.
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
-from enlist.view import Snapshot
+from enlist.finding.view import Snapshot
 
 __all__ = ["Listener", "Listeners", "call"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
+from enlist.choosing.option_kinds import Kind, kind_of, shown_default
 from enlist.errors import BackendSpecError
 from enlist.hosts import Hosts, parse_hosts
-from enlist.option_kinds import Kind, kind_of, shown_default
 
 __all__ = ["Option", "UrlPart", "option", "options_of", "variable_prefix"]
 

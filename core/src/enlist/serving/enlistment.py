@@ -1,8 +1,7 @@
 """One server's stay in its registry: ready, register, serve, deregister, drain.
 
-:func:`enlisted` does that around a server that somebody else runs, :func:`serve` runs the
-server as well and listens to SIGTERM and SIGINT. Both are one :class:`Enlistment`; so are their
-asyncio twins in :mod:`enlist.aserving` and everything in :mod:`enlist.frameworks`.
+Whatever enlists a server, a call of :mod:`enlist.serving.blocking`, its asyncio twin, or a module
+of :mod:`enlist.frameworks`, goes through one :class:`Enlistment`.
 """
 
 from __future__ import annotations
@@ -11,98 +10,27 @@ import datetime as dt
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import Unpack
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from enlist.address import Address
-from enlist.advertise import advertised, warn_of_loopback
 from enlist.errors import EnlistError, InvalidOptionError, RegistryError
-from enlist.health import HealthGate, Observer, Silent
 from enlist.info import Info
-from enlist.listening import ListenAddress, listen_address, wait_until_ready
 from enlist.opening import AnyRegistry, open_registry
-from enlist.running import Runnable, check_runnable, running, socket_of
-from enlist.server_options import ServerOptions, Settings, as_options, build_info
-from enlist.signals import StopRequests, told_to_stop
+from enlist.serving.advertise import advertised, warn_of_loopback
+from enlist.serving.health import HealthGate, Observer, Silent
+from enlist.serving.listening import ListenAddress, listen_address, wait_until_ready
+from enlist.serving.registration import Registration
+from enlist.serving.server_options import ServerOptions, build_info
+from enlist.serving.signals import StopRequests
 
-__all__ = ["Enlistment", "Registration", "StopAskedError", "enlisted", "serve"]
+__all__ = ["Enlistment", "StopAskedError"]
 
 _log = logging.getLogger(__name__)
 
 
 class StopAskedError(EnlistError):
     """The stop was asked for before the server was enlisted. Never leaves this package."""
-
-
-class Registration:
-    """A server that is enlisted, for as long as it runs.
-
-    Attributes:
-        registry: where; its status and readiness tell how it goes.
-    """
-
-    def __init__(
-        self, registry: AnyRegistry, info: Info, is_out: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Hold what was registered where; :func:`enlisted` makes these.
-
-        Args:
-            registry: where.
-            info: what.
-            is_out: whether the server is out of the registry for now, as it is not healthy.
-        """
-        self.registry = registry
-        self._info = info
-        self._is_out = is_out
-
-    @property
-    def info(self) -> Info:
-        """What is published now, but for what extensions add."""
-        return self._info
-
-    async def aupdate(
-        self, *, weight: int | None = None, tags: Mapping[str, str] | None = None
-    ) -> Info:
-        """Do what :meth:`update` does, without blocking the event loop; done also if cancelled."""
-        import asyncio  # noqa: PLC0415 - only a coroutine comes here, and it has asyncio
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - the same
-
-        # A thread of its own: those of the loop may all be busy, and this one ends with the call.
-        executor = ThreadPoolExecutor(1, thread_name_prefix="enlist-update")
-        future = executor.submit(self.update, weight=weight, tags=tags)
-        executor.shutdown(wait=False)
-        return await asyncio.shield(asyncio.wrap_future(future))
-
-    def update(self, *, weight: int | None = None, tags: Mapping[str, str] | None = None) -> Info:
-        """Change the weight or the tags in place; None leaves what is there. May block.
-
-        A weight of 0 takes the server out of the traffic without taking it down. While the
-        server is out as it is not healthy, the change is kept for when it comes back.
-
-        Returns:
-            What is published now, or then.
-
-        Raises:
-            InvalidInfoError: a value breaks its rule.
-            RegistryError: as :meth:`enlist.Registry.update`; what was published stays.
-        """
-        before = self._info
-        # First of all: whoever puts the server back in meanwhile puts it in as it is to be.
-        self._info = replace(
-            before,
-            weight=before.weight if weight is None else weight,
-            tags=before.tags if tags is None else tags,
-        )
-        try:
-            if not self._is_out():
-                self.registry.update(before, weight=weight, tags=tags)
-        except EnlistError:
-            if not self._is_out():  # or it was taken out at this very moment
-                self._info = before
-                raise
-        return self._info
 
 
 class Enlistment:
@@ -293,114 +221,3 @@ def _leave(registration: Registration) -> None:
     except RegistryError as exc:
         # The caller must get to stop its server all the same.
         _log.warning("could not deregister %s at %s: %s", info.service_name, info.addr, exc)
-
-
-@contextmanager
-def enlisted(
-    server: str | ServerOptions,
-    listen_addr: ListenAddress,
-    *,
-    payload_codec: str = "",
-    ready: Callable[[], object] | None = None,
-    observer: Observer | None = None,
-    **settings: Unpack[Settings],
-) -> Iterator[Registration]:
-    """Keep a running server enlisted while the ``with`` block runs.
-
-    ::
-
-        server.start()
-        with enlist.enlisted("echo", "0.0.0.0:8888", registry="etcd", tags={"zone": "a"}):
-            wait_for_the_end()
-        server.stop()
-
-    Enters when the port accepts connections, ``ready`` says yes, and the registry has the
-    server. Leaves in the reverse order: deregisters, then waits while the server goes on
-    serving until ``drain`` has passed since the block ended, so that the server may be stopped
-    right after. A KeyboardInterrupt during that wait ends it. A block that ends with an
-    Exception has failed, and is not waited for. Installs no signal handler: see :func:`serve`.
-
-    Args:
-        server: the service name, or all options.
-        listen_addr: where the server listens, with the port that it was really given: text such
-            as "0.0.0.0:8888" or "unix:/run/echo.sock", an Address, or the listening socket.
-        payload_codec: such as "thrift" or "protobuf"; what registry_info says is stronger.
-        ready: asked about twenty times a second until it says yes.
-        observer: told how it goes, as a framework wants it: see :class:`enlist.health.Observer`.
-        **settings: fields of :class:`~enlist.ServerOptions`, and ``tags``; stronger than those
-            in ``server``.
-
-    Yields:
-        The :class:`Registration`: what was published, and a way to update it.
-
-    Raises:
-        EnlistError: as :meth:`enlist.serving.Enlistment.start`; nothing is left behind.
-    """
-    enlistment = Enlistment(
-        as_options(server, **settings),
-        listen_addr,
-        payload_codec=payload_codec,
-        ready=ready,
-        observer=observer,
-    )
-    registration = enlistment.start()
-    failed = False
-    try:
-        yield registration
-    except Exception:
-        failed = True
-        raise
-    finally:
-        enlistment.stop(drain=not failed)
-
-
-def serve(
-    runnable: Runnable,
-    server: str | ServerOptions,
-    listen_addr: ListenAddress | None = None,
-    *,
-    payload_codec: str = "",
-    ready: Callable[[], object] | None = None,
-    observer: Observer | None = None,
-    **settings: Unpack[Settings],
-) -> None:
-    """Run a server until SIGTERM or SIGINT, enlisted from when it is ready until it leaves.
-
-    ::
-
-        with ThreadingHTTPServer(("", 8888), Handler) as server:
-            enlist.serve(server, "echo", registry="etcd", drain=timedelta(seconds=2))
-
-    The server runs in a thread of its own. On the first signal it is deregistered, serves on
-    until ``drain`` has passed since the signal, and is then shut down, for which it has
-    ``grace``. A second signal skips the rest of the drain. Handlers that were there before are
-    called too, and put back at the end. A server that ends by itself is deregistered at once.
-
-    Args:
-        runnable: has ``serve_forever()`` and ``shutdown()``, as the servers of the standard
-            library have.
-        server: the service name, or all options.
-        listen_addr: as in :func:`enlisted`; None for a ``runnable`` that has a ``socket``.
-        payload_codec: as in :func:`enlisted`.
-        ready: as in :func:`enlisted`.
-        observer: as in :func:`enlisted`.
-        **settings: as in :func:`enlisted`.
-
-    Raises:
-        ServingError: this is not the main thread.
-        EnlistError: as :meth:`enlist.serving.Enlistment.start`; the server was shut down, and
-            nothing is left.
-        Exception: what ``serve_forever()`` raised.
-    """
-    check_runnable(runnable)
-    options = as_options(server, **settings)
-    where = socket_of(runnable) if listen_addr is None else listen_addr
-    enlistment = Enlistment(
-        options, where, payload_codec=payload_codec, ready=ready, observer=observer
-    )
-
-    with (
-        told_to_stop(enlistment.ask_to_stop),
-        running(runnable, options.grace, enlistment.server_ended),
-    ):
-        enlistment.run()

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
-from enlist.balance import FirstSeen
 from enlist.clock import Clock
 from enlist.errors import PluginBugError, RegistryError, UnavailableError
+from enlist.finding.balance import FirstSeen
+from enlist.finding.listeners import Listener, Listeners
+from enlist.finding.view import Snapshot, View
 from enlist.hookspecs import Stop
 from enlist.info import Info
-from enlist.listeners import Listener, Listeners
 from enlist.stopping import StopToken
-from enlist.view import Snapshot, View
 
 __all__ = ["Conditions", "Source", "Watch"]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
-from enlist.balance import Balancer, Table
 from enlist.clock import Clock, Deadline
 from enlist.errors import (
     ClosedError,
@@ -19,10 +18,11 @@ from enlist.errors import (
     TimedOutError,
     UnavailableError,
 )
+from enlist.finding.balance import Balancer, Table
+from enlist.finding.listeners import call
+from enlist.finding.live_view import LiveView
+from enlist.finding.view import Snapshot
 from enlist.info import Info
-from enlist.listeners import call
-from enlist.live_view import LiveView
-from enlist.view import Snapshot
 
 __all__ = ["Resolver"]
 

@@ -50,7 +50,7 @@ class Interface:
 
 
 class NetworkView(Protocol):
-    """What :mod:`enlist.advertise` asks about the machine."""
+    """What :mod:`enlist.serving.advertise` asks about the machine."""
 
     def interfaces(self) -> list[Interface]:
         """Return every address of every interface, the best of each interface first."""

@@ -1,4 +1,4 @@
-"""The asyncio twins of :mod:`enlist.serving`: the same steps, taken in a thread of their own.
+"""The asyncio twins of :mod:`enlist.serving.blocking`: the same steps, in a thread of their own.
 
 Nothing blocks the event loop, and no step depends on a free thread of the loop's executor.
 """
@@ -6,20 +6,24 @@ Nothing blocks the event loop, and no step depends on a free thread of the loop'
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, Unpack
 
-from enlist.health import Observer
-from enlist.listening import ListenAddress
-from enlist.server_options import ServerOptions, Settings, as_options
-from enlist.serving import Enlistment, Registration
-from enlist.signals import told_to_stop
+from enlist.errors import InvalidOptionError
+from enlist.serving.enlistment import Enlistment
+from enlist.serving.health import Observer
+from enlist.serving.listening import ListenAddress, best_reached, listen_address
+from enlist.serving.registration import Registration
+from enlist.serving.server_options import ServerOptions, Settings, as_options
+from enlist.serving.signals import told_to_stop
 
-__all__ = ["aenlisted", "outlasted", "run_in_thread", "run_until_stopped"]
+__all__ = ["aenlisted", "aserve", "outlasted", "run_in_thread", "run_until_stopped"]
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -70,6 +74,64 @@ async def aenlisted(
             await _finished(executor, lambda: enlistment.stop(drain=not failed), enlistment)
 
 
+async def aserve(
+    runnable: asyncio.Server,
+    server: str | ServerOptions,
+    listen_addr: ListenAddress | None = None,
+    *,
+    payload_codec: str = "",
+    ready: Callable[[], object] | None = None,
+    observer: Observer | None = None,
+    **settings: Unpack[Settings],
+) -> None:
+    """Run an asyncio server until SIGTERM or SIGINT, enlisted from when it is ready.
+
+    ::
+
+        server = await asyncio.start_server(talk, "0.0.0.0", 8888)
+        await enlist.aio.serve(server, "echo", registry="etcd")
+
+    As :func:`enlist.serve`, whose arguments and errors it has, without blocking the loop, which
+    must run in the main thread. After the drain the server is closed; connections that are open
+    then have ``grace`` to end. A cancellation is a stop like a signal.
+
+    Args:
+        runnable: what ``asyncio.start_server`` or ``loop.create_server`` made.
+        server: the service name, or all options.
+        listen_addr: None for where it listens; of several sockets, the one most clients reach.
+        payload_codec: such as "thrift" or "protobuf"; what registry_info says is stronger.
+        ready: asked in another thread until it says yes.
+        observer: told in another thread how it goes.
+        **settings: fields of :class:`~enlist.ServerOptions`, and ``tags``.
+    """
+    options = as_options(server, **settings)
+    where = _where(runnable) if listen_addr is None else listen_addr
+    enlistment = Enlistment(
+        options, where, payload_codec=payload_codec, ready=ready, observer=observer
+    )
+    await runnable.start_serving()
+    ended = asyncio.ensure_future(runnable.wait_closed())
+    try:
+        await run_until_stopped(enlistment, ended)
+    finally:
+        runnable.close()
+        await _ended(ended, options.grace.total_seconds())
+
+
+def _where(runnable: asyncio.Server) -> ListenAddress:
+    if not runnable.sockets:
+        raise InvalidOptionError("runnable", runnable, "listens nowhere: it was closed")
+    return best_reached(map(listen_address, runnable.sockets))
+
+
+async def _ended(ended: asyncio.Future[Any], grace_s: float) -> None:
+    """Wait for the connections; from Python 3.12 on that is what a closed server waits for."""
+    _, open_yet = await asyncio.wait([ended], timeout=grace_s)
+    if open_yet:
+        _log.warning("connections were open %g s after the server was closed; left", grace_s)
+        ended.cancel()
+
+
 async def run_until_stopped(enlistment: Enlistment, ended: asyncio.Future[Any]) -> None:
     """Keep a running server enlisted until SIGTERM, SIGINT, its own end or a cancellation.
 
@@ -79,7 +141,7 @@ async def run_until_stopped(enlistment: Enlistment, ended: asyncio.Future[Any]) 
 
     Raises:
         ServingError: this is not the main thread.
-        EnlistError: as :meth:`enlist.serving.Enlistment.start`.
+        EnlistError: as :meth:`enlist.serving.enlistment.Enlistment.start`.
     """
 
     def has_ended(_: asyncio.Future[Any]) -> None:
@@ -97,7 +159,7 @@ async def run_in_thread(enlistment: Enlistment) -> None:
     """Keep a running server enlisted until somebody asks for the stop; a cancellation does too.
 
     Raises:
-        EnlistError: as :meth:`enlist.serving.Enlistment.start`.
+        EnlistError: as :meth:`enlist.serving.enlistment.Enlistment.start`.
     """
     with _thread() as executor:
         await _finished(executor, enlistment.run, enlistment)

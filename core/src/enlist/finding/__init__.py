@@ -1,0 +1,1 @@
+"""What shows a client who is there: watches, views of services, and the choice of an instance."""

@@ -1,0 +1,1 @@
+"""A server's stay in its registry: its address, its readiness, its drain, its end."""
