@@ -278,6 +278,24 @@ def test_shows_neither_options_nor_infos_in_its_repr(registry: Registry) -> None
     assert repr(registry) == f"<enlist.Registry {registry.name!r}>"
 
 
+def test_timeout_comes_from_the_call_or_the_url_or_the_environment(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an option like others: the stronger of them wins, and nothing said means 3 s."""
+
+    def timeout_of(url: str, timeout: dt.timedelta | None = None) -> dt.timedelta:
+        with open_registry(url, timeout=timeout) as registry:
+            return registry.timeout
+
+    assert timeout_of(url) == dt.timedelta(seconds=3)
+    monkeypatch.setenv("ENLIST_OPT_LOCAL_TIMEOUT", "4s")
+    assert timeout_of(url) == dt.timedelta(seconds=4)
+    assert timeout_of(f"{url}?timeout=5s") == dt.timedelta(seconds=5)
+    assert timeout_of(f"{url}?timeout=5s", dt.timedelta(seconds=6)).seconds == 6
+    with pytest.raises(InvalidOptionError, match=r"timeout=.*longer than 0 and at most a day"):
+        timeout_of(f"{url}?timeout=2d")
+
+
 @pytest.mark.parametrize(
     "arguments,rule",
     [

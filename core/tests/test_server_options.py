@@ -133,7 +133,6 @@ def test_build_info_needs_no_listen_address_that_is_skipped() -> None:
         ("drain", 6.0),
         ("grace", dt.timedelta(days=2)),
         ("timeout", dt.timedelta(0)),
-        ("timeout", None),
         ("on_unavailable", "ignore"),
         ("extensions", "enlist_prometheus"),
         ("extensions", 3),

@@ -34,7 +34,7 @@ from enlist.finding.view import Snapshot
 from enlist.info import Identity, Info
 from enlist.opening import AnyRegistry
 from enlist.opening import open_registry as open_blocking
-from enlist.registry import DEFAULT_TIMEOUT, Readiness, check_timeout
+from enlist.registry import Readiness, check_timeout
 from enlist.serving.awaited import aenlisted as enlisted
 from enlist.serving.awaited import aserve as serve
 from enlist.states import State, Status
@@ -51,7 +51,7 @@ def open_registry(
     registry: object = None,
     /,
     *,
-    timeout: dt.timedelta = DEFAULT_TIMEOUT,
+    timeout: dt.timedelta | None = None,
     on_unavailable: Literal["raise", "retry"] = "raise",
     extensions: Sequence[object] = (),
     **options: object,

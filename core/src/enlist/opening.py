@@ -32,7 +32,7 @@ def open_registry(
     registry: str | type | Registry | None = None,
     /,
     *,
-    timeout: dt.timedelta = ...,
+    timeout: dt.timedelta | None = ...,
     on_unavailable: Literal["raise", "retry"] = ...,
     extensions: Sequence[object] = ...,
     **options: object,
@@ -42,7 +42,7 @@ def open_registry(
     registry: list[Any] | tuple[Any, ...] | RegistryGroup,
     /,
     *,
-    timeout: dt.timedelta = ...,
+    timeout: dt.timedelta | None = ...,
     on_unavailable: Literal["raise", "retry"] = ...,
     extensions: Sequence[object] = ...,
     **options: object,
@@ -52,7 +52,7 @@ def open_registry(
     registry: object,
     /,
     *,
-    timeout: dt.timedelta = ...,
+    timeout: dt.timedelta | None = ...,
     on_unavailable: Literal["raise", "retry"] = ...,
     extensions: Sequence[object] = ...,
     **options: object,
@@ -61,7 +61,7 @@ def open_registry(
     registry: object = None,
     /,
     *,
-    timeout: dt.timedelta = DEFAULT_TIMEOUT,
+    timeout: dt.timedelta | None = None,
     on_unavailable: Literal["raise", "retry"] = "raise",
     extensions: Sequence[object] = (),
     **options: object,
@@ -73,7 +73,8 @@ def open_registry(
             "local:PATH"; the class of a plugin; an opened Registry, which is returned as it is;
             or a list of these, to be enlisted in several at once. None: what the environment's
             ENLIST_REGISTRY says, else "local".
-        timeout: how long one call may take, all its work included.
+        timeout: how long one call may take, all its work included. None: what the option of
+            that name says, in the URL or the environment, else 3 s.
         on_unavailable: "raise" has a ``register`` that finds no backend fail; "retry" keeps
             trying in the background.
         extensions: names of installed extensions, or objects with hooks of ExtensionSpec.
@@ -104,7 +105,12 @@ def open_registry(
         ttl_s=ttl.total_seconds() if isinstance(ttl, dt.timedelta) else DEFAULT_TTL_S,
         is_local=_is_local(plugin_class, plugin_options),
     )
-    return Registry(plan, timeout)
+    return Registry(plan, timeout or _timeout_in(plugin_options))
+
+
+def _timeout_in(options: object) -> dt.timedelta:
+    """Return the option of that name, which is for the core, or the default."""
+    return check_timeout(getattr(options, "timeout", DEFAULT_TIMEOUT))
 
 
 def _chosen(registry: object, options: dict[str, object]) -> tuple[str, type[Any], object]:
@@ -150,7 +156,7 @@ def _is_loopback(host: str) -> bool:
 
 def _open_group(
     registries: Sequence[object],
-    timeout: dt.timedelta,
+    timeout: dt.timedelta | None,
     on_unavailable: Literal["raise", "retry"],
     extensions: Sequence[object],
     options: dict[str, object],
@@ -185,7 +191,8 @@ def _extension(extension: object) -> object:
 
 
 def _check_common(timeout: object, on_unavailable: object, extensions: object) -> None:
-    check_timeout(timeout)
+    if timeout is not None:
+        check_timeout(timeout)
     if on_unavailable not in _ON_UNAVAILABLE:
         raise InvalidOptionError("on_unavailable", on_unavailable, "must be 'raise' or 'retry'")
     if isinstance(extensions, str) or not isinstance(extensions, Sequence):

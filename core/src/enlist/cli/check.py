@@ -50,7 +50,7 @@ class Step:
 @timeout_option
 @json_option
 def command(
-    *, registry: str | None, option: str | None, timeout: dt.timedelta, as_json: bool
+    *, registry: str | None, option: str | None, timeout: dt.timedelta | None, as_json: bool
 ) -> int:
     """Try REGISTRY step by step, measure each, and say what failed and what to do.
 
@@ -117,7 +117,9 @@ def _tried(check: _Check) -> list[Step]:
 class _Check:
     """The steps, and what one leaves to the next."""
 
-    def __init__(self, registry: str | None, timeout: dt.timedelta, closing: ExitStack) -> None:
+    def __init__(
+        self, registry: str | None, timeout: dt.timedelta | None, closing: ExitStack
+    ) -> None:
         self._registry = registry
         self._timeout = timeout
         self._closing = closing
@@ -180,14 +182,14 @@ class _Check:
         """Wait until the watch shows what is wanted."""
         changes: queue.SimpleQueue[object] = queue.SimpleQueue()
         unsubscribe = self._seen.on_change(changes.put)
-        deadline = time.monotonic() + self._timeout.total_seconds()
+        within_s = self._other.timeout.total_seconds()
+        deadline = time.monotonic() + within_s
         try:
             while not wanted(self._seen.instances):
                 changes.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise TimedOutError(
-                f"{self._ours.name}: a client that watches did not hear of it within "
-                f"{self._timeout.total_seconds():g} s"
+                f"{self._ours.name}: a client that watches did not hear of it within {within_s:g} s"
             ) from None
         finally:
             unsubscribe()

@@ -31,9 +31,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _to_duration(
-    ctx: click.Context, param: click.Parameter, value: str | dt.timedelta
-) -> dt.timedelta:
-    """Read a duration such as "15s"."""
+    ctx: click.Context, param: click.Parameter, value: str | dt.timedelta | None
+) -> dt.timedelta | None:
+    """Read a duration such as "15s"; none where none was given."""
+    if value is None:
+        return None
     duration = value if isinstance(value, dt.timedelta) else parse_duration(value)
     if duration is None:
         raise click.BadParameter(f"{value!r} is not {DURATION_FORM}", ctx, param)
@@ -65,7 +67,9 @@ def _registry_names(
     return [name for name in names if name.startswith(incomplete)]
 
 
-def duration_option(name: str, default: str, help_text: str) -> Callable[[_Function], _Function]:
+def duration_option(
+    name: str, default: str | None, help_text: str
+) -> Callable[[_Function], _Function]:
     """Return an option that is a duration."""
     return click.option(
         name,
@@ -82,7 +86,11 @@ def registry_argument(function: _Function) -> _Function:
     return click.argument("registry", required=False, shell_complete=_registry_names)(function)
 
 
-timeout_option = duration_option("--timeout", "3s", "How long one call to the registry may take.")
+timeout_option = duration_option(
+    "--timeout",
+    None,
+    "How long one call to the registry may take.  [default: its option 'timeout', 3s]",
+)
 
 
 def registry_options(function: _Function) -> _Function:
@@ -164,7 +172,7 @@ def registry_choice(registries: Sequence[str]) -> str | list[str] | None:
 
 def opened(
     registries: Sequence[str],
-    timeout: dt.timedelta,
+    timeout: dt.timedelta | None,
     on_unavailable: Literal["raise", "retry"] = "raise",
 ) -> AnyRegistry:
     """Open what --registry names; close it after use."""

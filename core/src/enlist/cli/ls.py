@@ -28,7 +28,7 @@ __all__ = ["command"]
 @registry_options
 @json_option
 def command(
-    service: str | None, registries: Sequence[str], timeout: dt.timedelta, *, as_json: bool
+    service: str | None, registries: Sequence[str], timeout: dt.timedelta | None, *, as_json: bool
 ) -> None:
     """List the services, or the instances of SERVICE.
 

@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     addr: str | None,
     port: int | None,
     registries: Sequence[str],
-    timeout: dt.timedelta,
+    timeout: dt.timedelta | None,
     tags: Mapping[str, str],
     weight: int,
     payload_codec: str,

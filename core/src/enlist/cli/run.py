@@ -64,7 +64,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     port: int | None,
     advertise: str | None,
     registries: Sequence[str],
-    timeout: dt.timedelta,
+    timeout: dt.timedelta | None,
     tags: Mapping[str, str],
     weight: int,
     payload_codec: str,

@@ -48,7 +48,7 @@ LOOK_EVERY_S: Final = 2.0
 @registry_options
 @json_option
 def command(
-    service: str | None, registries: Sequence[str], timeout: dt.timedelta, *, as_json: bool
+    service: str | None, registries: Sequence[str], timeout: dt.timedelta | None, *, as_json: bool
 ) -> None:
     """Show the instances of SERVICE, or of all services, live. Ctrl-C ends it, with status 0.
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 from enlist.address import Address
 from enlist.errors import EnlistError
+from enlist.registry import DEFAULT_TIMEOUT
 from enlist.serving.enlistment import Enlistment
 from enlist.serving.listening import best_reached, listen_address
 from enlist.serving.server_options import ServerOptions, Settings, as_options, build_info
@@ -114,7 +115,6 @@ class _Stay:
         self.leaving = False
         self.over = False
         self.failure: EnlistError | None = None
-        self._patience_s = options.timeout.total_seconds() + _SLACK_S
         self._ready = ready
         self._ended = ended
         self._worker_ready = mmap.mmap(-1, 1)  # shared with the workers, which are forked later
@@ -140,8 +140,10 @@ class _Stay:
         """Leave without a drain, and wait for that no longer than one call may take."""
         self.leaving = True
         self._ended = _nothing
+        registration = self._enlistment.registration
+        timeout = DEFAULT_TIMEOUT if registration is None else registration.registry.timeout
         self._enlistment.server_ended()
-        self._thread.join(self._patience_s)
+        self._thread.join(timeout.total_seconds() + _SLACK_S)
 
     def update(self, options: ServerOptions) -> None:
         """Publish the weight and the tags of these options, where they are others."""

@@ -23,6 +23,7 @@ class LocalOptions:
     Attributes:
         path: the registry's file, absolute. None: ``registry.db`` in the user's own folder.
         ttl: how long the records of a process that hangs are still shown, 100 ms to a day.
+        timeout: how long one call may take, unless the caller says; kept by the core.
 
     Raises:
         InvalidOptionError: an option breaks its rule.
@@ -36,6 +37,9 @@ class LocalOptions:
     ttl: dt.timedelta = option(
         dt.timedelta(seconds=15),
         help="how long a process that hangs stays listed; one that ended is gone at once",
+    )
+    timeout: dt.timedelta = option(
+        dt.timedelta(seconds=3), help="how long one call may take, unless the caller says"
     )
 
     def __post_init__(self) -> None:

@@ -89,7 +89,7 @@ class ServerOptions:
         healthy: asked while the server is enlisted; while it returns something false, or raises,
             the server is out of the registry, and comes back after. None: always healthy.
         health_interval: how often ``healthy`` is asked.
-        timeout: the budget of each call to the registry.
+        timeout: the budget of each call to the registry. None: the registry's own, 3 s by default.
         on_unavailable: what to do when the registry cannot be reached at the start: "raise", or
             "retry": serve already, and enlist when it can be reached.
         extensions: for the registry: names of installed ones, or objects with hooks of
@@ -108,7 +108,7 @@ class ServerOptions:
     grace: dt.timedelta = dt.timedelta(seconds=10)
     healthy: Callable[[], object] | None = None
     health_interval: dt.timedelta = dt.timedelta(seconds=1)
-    timeout: dt.timedelta = dt.timedelta(seconds=3)
+    timeout: dt.timedelta | None = None
     on_unavailable: OnUnavailable = "raise"
     extensions: Sequence[object] = ()
 
@@ -119,8 +119,10 @@ class ServerOptions:
         _check_advertise(self.advertise, self.registry_info or _NO_INFO)
         if self.healthy is not None and not callable(self.healthy):
             raise InvalidOptionError("healthy", self.healthy, "must be a function to ask, or None")
-        for field in ("ready_timeout", "timeout", "health_interval"):
+        for field in ("ready_timeout", "health_interval"):
             _check_duration(field, getattr(self, field), zero=False)
+        if self.timeout is not None:
+            _check_duration("timeout", self.timeout, zero=False)
         for field in ("drain", "grace"):
             _check_duration(field, getattr(self, field), zero=True)
         if self.on_unavailable not in ("raise", "retry"):
@@ -148,7 +150,7 @@ class Settings(TypedDict, total=False):
     grace: dt.timedelta
     healthy: Callable[[], object] | None
     health_interval: dt.timedelta
-    timeout: dt.timedelta
+    timeout: dt.timedelta | None
     on_unavailable: OnUnavailable
     extensions: Sequence[object]
     tags: Mapping[str, str] | None

@@ -32,6 +32,7 @@ class ConsulOptions:
             "host", "host:port", the same after "http://" or "https://", or the path of a unix
             socket after "unix://".
         ttl: how long records outlive a process that died, 1 s to a day.
+        timeout: how long one call may take, unless the caller says; kept by the core.
         deregister_after: how long the agent keeps the record of a dead process, which nobody
             sees any more, before it removes it: a minute to 30 days.
         token: the ACL token; empty where Consul has no ACLs.
@@ -74,6 +75,9 @@ class ConsulOptions:
     )
     ttl: dt.timedelta = option(
         dt.timedelta(seconds=15), help="how long records outlive a process that died"
+    )
+    timeout: dt.timedelta = option(
+        dt.timedelta(seconds=3), help="how long one call may take, unless the caller says"
     )
     deregister_after: dt.timedelta = option(
         _SHORTEST_REAP, help="how long the agent keeps the record of a dead process"

@@ -27,6 +27,7 @@ class EtcdOptions:
         prefix: what every key begins with, as Kitex's ``WithEtcdServicePrefix``.
         ttl: how long records outlive a process that died, 1 s to a day. etcd counts whole
             seconds and may grant more than was asked for.
+        timeout: how long one call may take, unless the caller says; kept by the core.
         username: of etcd's own users; empty where etcd has no authentication.
         password: of that user.
         password_file: a file that holds the password; read at each login.
@@ -58,6 +59,9 @@ class EtcdOptions:
         dt.timedelta(seconds=15),
         help="how long records outlive a process that died",
         aliases_env=("KITEX_ETCD_REGISTRY_LEASE_TTL",),
+    )
+    timeout: dt.timedelta = option(
+        dt.timedelta(seconds=3), help="how long one call may take, unless the caller says"
     )
     username: str = option("", help="the user, where etcd has authentication")
     password: Secret = option(Secret(), help="the password of the user")

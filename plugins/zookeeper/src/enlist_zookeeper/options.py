@@ -30,6 +30,7 @@ class ZooKeeperOptions:
             Kitex has none.
         ttl: the session timeout, 1 s to a day: how long records outlive a process that died. The
             server brings it between its own limits, by default 2 and 20 of its ticks.
+        timeout: how long one call may take, unless the caller says; kept by the core.
         auth: how to show who we are: "digest" is ZooKeeper's own way; "sasl-digest-md5" and
             "sasl-gssapi" need the extras ``enlist-zookeeper[sasl]`` and ``[gssapi]``.
         username: the user; empty for nobody in particular.
@@ -62,6 +63,9 @@ class ZooKeeperOptions:
     ttl: dt.timedelta = option(
         dt.timedelta(seconds=15),
         help="the session timeout: how long records outlive a process that died",
+    )
+    timeout: dt.timedelta = option(
+        dt.timedelta(seconds=3), help="how long one call may take, unless the caller says"
     )
     auth: Literal["digest", "sasl-digest-md5", "sasl-gssapi"] = option(
         "digest", help="how to show who we are"
