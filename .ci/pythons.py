@@ -47,10 +47,13 @@ def _candidates(version: str) -> Iterator[Path]:
 
 def _pyenv_homes(version: str) -> list[Path]:
     """List pyenv's installations of this version, the newest patch release first."""
+    versions = _pyenv_root() / "versions"
+    if not os.access(versions, os.R_OK):  # missing, or another user's
+        return []
     pattern = re.compile(rf"{re.escape(version)}\.(\d+)")
     matches = [
         (int(match[1]), home)
-        for home in (_pyenv_root() / "versions").glob(f"{version}.*")
+        for home in versions.glob(f"{version}.*")
         if (match := pattern.fullmatch(home.name))
     ]
     return [home for _, home in sorted(matches, reverse=True)]
