@@ -271,9 +271,9 @@ def test_stop_lets_a_running_call_end_and_closes_idle_connections(place: str) ->
             assert handler.asked.wait(20)
             let_go = threading.Thread(target=closed_then, args=(idle, handler.go_on))
             let_go.start()
-        assert answers == [PID]
         running.join()
         let_go.join()
+        assert answers == [PID]
         with pytest.raises(TTransportException):
             busy.who(slowly=False)
 
