@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -16,7 +17,9 @@ import psutil
 import pytest
 
 from core.tests.serving_world import NO_TIME
+from enlist.address import Address
 from enlist.clients.grpc import ResolverChannel, channel
+from enlist.clients.grpc_failures import never_sent
 from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError
 from enlist.finding.resolver import Resolver
 from enlist.frameworks.grpc import enlisted
@@ -33,6 +36,11 @@ LISTEN = "/echo.Echo/Listen"
 TELL = "/echo.Echo/Tell"
 CHAT = "/echo.Echo/Chat"
 BREAK = "/echo.Echo/Break"
+BEHIND = (
+    "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.9:50051: "
+    "Failed to connect to remote host: Connection refused"
+)
+"""What gRPC tells a server whose own call to another one has failed, and what that passes on."""
 
 
 class Echo:
@@ -64,6 +72,8 @@ class Echo:
         self.broken += 1
         if self.name == b"breaking":
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        if self.name == b"gateway":
+            context.abort(grpc.StatusCode.UNAVAILABLE, BEHIND)
         return self.name
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -250,6 +260,82 @@ def test_channel_repeats_what_broke_only_if_it_may(registry: Registry, resolver:
         assert echo.broken == 1
         assert named.unary_unary(BREAK)(b"", timeout=20) == b"a"
         assert bold.unary_unary(BREAK)(b"", timeout=20) == b"a"
+
+
+def test_channel_does_not_repeat_a_call_of_which_a_gateway_says_that_it_went_nowhere(
+    registry: Registry, resolver: Resolver, following: ResolverChannel
+) -> None:
+    """The gateway itself was called, and may have done a part of its work."""
+    with (
+        server(registry, resolver, "gateway", WEIGHTY) as (_, gateway),
+        server(registry, resolver, "a", weight=1),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            following.unary_unary(BREAK)(b"", timeout=20)
+        assert caught.value.details() == BEHIND
+        assert gateway.broken == 1
+
+
+def test_channel_does_not_wait_for_a_unix_socket_that_nobody_accepts_on(
+    registry: Registry, resolver: Resolver, following: ResolverChannel, tmp_path: Path
+) -> None:
+    """A hung server whose queue is full does not hold up a call beyond its time."""
+    path = f"{tmp_path}/hung"
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_UNIX) as waiting,
+    ):
+        listener.bind(path)
+        listener.listen(0)
+        waiting.connect(path)
+        hung = Info(service_name="echo", addr=f"unix:{path}", weight=WEIGHTY)
+        registry.register(hung)
+        seen_by(resolver, hung)
+        with server(registry, resolver, "a", weight=1):
+            assert list(following.unary_stream(LISTEN)(b"", timeout=5)) == [b"a", b""]
+
+
+@pytest.mark.parametrize(
+    ("addr", "named", "is_named"),
+    [
+        ("127.0.0.1:80", "ipv4:127.0.0.1:80", True),
+        ("127.0.0.1:80", "ipv4:127.0.0.1:8080", False),
+        ("[::1]:80", "ipv6:%5B::1%5D:80", True),
+        ("[::1]:80", "ipv6:%5B::2%5D:80", False),
+        ("localhost:80", "ipv4:127.0.0.1:80", True),
+        ("nowhere.invalid:80", "ipv4:127.0.0.1:80", False),
+        ("unix:/run/a.sock", "unix:/run/a.sock", True),
+        ("unix:/run/a.sock", "unix:/run/a.sock2", False),
+    ],
+)
+def test_an_error_of_connecting_counts_for_the_address_that_it_names(
+    addr: str, named: str, is_named: bool
+) -> None:
+    """Each kind of address is found in gRPC's words, and no other one is taken for it."""
+    error = FailedToConnect(f"failed to connect to all addresses; last error: X: {named}: refused")
+    assert never_sent(error, Address.parse(addr)) is is_named
+
+
+def test_an_error_of_resolving_counts_for_the_name_that_it_names() -> None:
+    """gRPC has said so in two ways."""
+    addr = Address.parse("nowhere.invalid:80")
+    assert never_sent(FailedToConnect("DNS resolution failed for nowhere.invalid:80: no"), addr)
+    assert never_sent(FailedToConnect("errors resolving nowhere.invalid:80: [no]"), addr)
+    assert not never_sent(FailedToConnect("errors resolving other.invalid:80: [no]"), addr)
+
+
+class FailedToConnect(grpc.RpcError):
+    """An error as gRPC raises one."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__()
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return self._details
 
 
 def test_channel_does_not_repeat_other_errors(registry: Registry, resolver: Resolver) -> None:

@@ -30,6 +30,7 @@ import grpc
 
 from enlist.clients.grpc_calls import StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from enlist.clients.grpc_connections import Connection, Connections
+from enlist.clients.grpc_failures import never_sent
 from enlist.errors import InvalidOptionError, NoInstanceError
 from enlist.finding.resolver import Resolver
 from enlist.finding.view import Snapshot
@@ -48,8 +49,6 @@ _OPTIONS: Final = {
     "grpc.min_reconnect_backoff_ms": int(_CONNECT_WITHIN_S * 1000),
     "grpc.max_reconnect_backoff_ms": 1000,
 }
-# How gRPC says that a call did not leave this process. With other words it would not be repeated.
-_NEVER_SENT: Final = ("failed to connect to all addresses", "DNS resolution failed")
 
 
 def channel(
@@ -236,8 +235,9 @@ class ResolverChannel(grpc.Channel):
             except grpc.RpcError as exc:
                 failure = exc
                 connection.answered(yes=exc.code() is not grpc.StatusCode.UNAVAILABLE)
-                sent += not _never_sent(exc)
-                if sent == self._attempts or not self._may_repeat(method, exc):
+                was_sent = not never_sent(exc, connection.addr)
+                sent += was_sent
+                if sent == self._attempts or (was_sent and not self._may_repeat(method, exc)):
                     raise
             else:
                 connection.answered()
@@ -301,18 +301,13 @@ class ResolverChannel(grpc.Channel):
     def _may_repeat(self, method: str, error: grpc.RpcError) -> bool:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             return False
-        if self._repeatable is True or (self._repeatable and method in self._repeatable):
-            return True
-        return _never_sent(error)
+        if isinstance(self._repeatable, bool):
+            return self._repeatable
+        return method in self._repeatable
 
 
 def _left(end: float | None) -> float | None:
     return None if end is None else max(0.0, end - time.monotonic())
-
-
-def _never_sent(error: grpc.RpcError) -> bool:
-    unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
-    return unavailable and (error.details() or "").startswith(_NEVER_SENT)
 
 
 def _connectivity(snapshot: Snapshot) -> _Connectivity:

@@ -26,17 +26,18 @@ class Connection:
     """A channel, and how many calls run on it, which its :class:`Connections` alone changes.
 
     Attributes:
-        channel: to one address.
+        addr: of the server.
+        channel: to that address.
         calls: how many have borrowed it.
         left: whether it is to be closed after the last of them.
     """
 
     def __init__(self, addr: Address, channel: grpc.Channel, *, left: bool) -> None:
         """Hold a channel on which no call runs."""
+        self.addr = addr
         self.channel = channel
         self.calls = 0
         self.left = left
-        self._addr = addr
         self._answered_at = -math.inf
 
     def answered(self, *, yes: bool = True) -> None:
@@ -49,7 +50,7 @@ class Connection:
         gRPC would tell too, but polls for it in a thread that a closed channel makes crash.
         """
         if time.monotonic() - self._answered_at > _TRUSTED_S:
-            self.answered(yes=_accepts(self._addr, within_s))
+            self.answered(yes=_accepts(self.addr, within_s))
         return self._answered_at > -math.inf
 
 
@@ -57,6 +58,7 @@ def _accepts(addr: Address, within_s: float) -> bool:
     try:
         if addr.network == "unix":
             with socket.socket(socket.AF_UNIX) as trial:
+                trial.settimeout(within_s)  # or it waits for room in the queue of a hung server
                 trial.connect(addr.host)
         else:
             socket.create_connection((addr.host, addr.port), within_s).close()
