@@ -296,7 +296,7 @@ def test_channel_does_not_wait_for_a_unix_socket_that_nobody_accepts_on(
 
 
 @pytest.mark.parametrize(
-    ("addr", "named", "is_named"),
+    "addr, named, is_named",
     [
         ("127.0.0.1:80", "ipv4:127.0.0.1:80", True),
         ("127.0.0.1:80", "ipv4:127.0.0.1:8080", False),
@@ -309,7 +309,7 @@ def test_channel_does_not_wait_for_a_unix_socket_that_nobody_accepts_on(
     ],
 )
 def test_an_error_of_connecting_counts_for_the_address_that_it_names(
-    addr: str, named: str, is_named: bool
+    addr: str, named: str, *, is_named: bool
 ) -> None:
     """Each kind of address is found in gRPC's words, and no other one is taken for it."""
     error = FailedToConnect(f"failed to connect to all addresses; last error: X: {named}: refused")
@@ -317,7 +317,7 @@ def test_an_error_of_connecting_counts_for_the_address_that_it_names(
 
 
 def test_an_error_of_resolving_counts_for_the_name_that_it_names() -> None:
-    """gRPC has said so in two ways."""
+    """There are two ways in which gRPC has said so."""
     addr = Address.parse("nowhere.invalid:80")
     assert never_sent(FailedToConnect("DNS resolution failed for nowhere.invalid:80: no"), addr)
     assert never_sent(FailedToConnect("errors resolving nowhere.invalid:80: [no]"), addr)
