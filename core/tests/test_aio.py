@@ -5,12 +5,13 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from enlist import Info, Registry, Resolver, TimedOutError, hookimpl, open_registry
+from enlist import ClosedError, Info, Registry, Resolver, TimedOutError, hookimpl, open_registry
 from enlist.aio import AsyncRegistry, AsyncResolver
 from enlist.aio import open_registry as aopen_registry
 from enlist.local import LocalOptions, LocalRegistry
@@ -278,6 +279,70 @@ async def _give_the_thread_time(registry: AsyncRegistry) -> None:
     ended = threading.Event()
     registry._threads.submit(ended.set)
     ended.wait(10)
+
+
+def test_a_cancelled_close_closes_all_the_same(url: str) -> None:
+    """Nothing stays enlisted, and nothing is followed, since nobody waited for the end."""
+
+    async def story(client: Registry) -> None:
+        registry = aopen_registry(url)
+        resolver = registry.resolver("echo")
+        await registry.register(ECHO)
+        assert await resolver.wait_for(1) == (ECHO,)
+        closing = asyncio.create_task(registry.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await until(lambda: client.resolve("echo") == ())
+        await registry.close()
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_closes_while_the_threads_of_the_loop_are_busy(url: str) -> None:
+    """It needs none of them."""
+    go_on = threading.Event()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, go_on.wait, 20)
+        try:
+            async with aopen_registry(url) as registry, registry.resolver("echo"):
+                await registry.register(ECHO)
+        finally:
+            was_busy = not busy.done()
+            go_on.set()
+            await busy
+        assert was_busy
+
+    run(story())
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_refuses_every_call_after_it_was_closed(url: str, *, owned: bool) -> None:
+    """With the error that the blocking registry has, also where that stays open."""
+
+    async def story(client: Registry) -> None:
+        registry = aopen_registry(url if owned else client)
+        await registry.close()
+        calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            lambda: registry.register(ECHO),
+            lambda: registry.register_all([ECHO]),
+            lambda: registry.update(ECHO, weight=1),
+            lambda: registry.deregister(ECHO),
+            lambda: registry.resolve("echo"),
+            registry.services,
+            registry.probe,
+        ]
+        for call in calls:
+            with pytest.raises(ClosedError, match="open another"):
+                await call()
+
+    with open_registry(url) as client:
+        run(story(client))
 
 
 def test_leaves_a_registry_open_that_it_was_given(url: str) -> None:

@@ -25,15 +25,17 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, ParamSpec, Self, TypeVar
 
-from enlist.errors import EnlistError, TimedOutError
+from enlist.errors import ClosedError, EnlistError, TimedOutError
 from enlist.finding.resolver import Resolver
 from enlist.finding.view import Snapshot
 from enlist.info import Identity, Info
 from enlist.opening import AnyRegistry
 from enlist.opening import open_registry as open_blocking
+from enlist.own_thread import in_own_thread
 from enlist.registry import Readiness, check_timeout
 from enlist.serving.awaited import aenlisted as enlisted
 from enlist.serving.awaited import aserve as serve
@@ -79,6 +81,7 @@ class AsyncRegistry:
         self._registry = registry
         self._owned = owned
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="enlist-aio")
+        self._closed = False
         # What takes back a cancelled call, by what it was about, until that is done.
         self._undoing: dict[Identity, Future[Any]] = {}
         self._resolvers: weakref.WeakSet[AsyncResolver] = weakref.WeakSet()
@@ -151,13 +154,17 @@ class AsyncRegistry:
         return resolver
 
     async def close(self) -> None:
-        """End its resolvers, wait for what is under way, close the registry if opened here."""
-        for resolver in list(self._resolvers):
-            await resolver.close()
+        """End its resolvers, wait for what is under way, close the registry if opened here.
+
+        All of that is done also if this is cancelled.
+        """
+        self._closed = True
+        steps = [resolver.ending() for resolver in list(self._resolvers)]
         if self._owned:
-            await asyncio.shield(asyncio.to_thread(self._registry.close))
-        # Waiting is left to a thread: an undo of a cancelled call may still be on its way.
-        await asyncio.shield(asyncio.to_thread(self._threads.shutdown))
+            steps.append(self._registry.close)
+        # Last of all: what undoes a cancelled call may still be on its way.
+        steps.append(self._threads.shutdown)
+        await in_own_thread(functools.partial(_take, steps), "enlist-aio-close")
 
     async def __aenter__(self) -> Self:
         """Return the registry."""
@@ -174,8 +181,15 @@ class AsyncRegistry:
 
     async def _run(self, call: Callable[_P, _T], /, *args: _P.args, **arguments: _P.kwargs) -> _T:
         """Make the call in a thread; it goes on there if this is cancelled."""
-        future = self._threads.submit(call, *args, **arguments)
+        future = self._submitted(functools.partial(call, *args, **arguments))
         return await asyncio.shield(asyncio.wrap_future(future))
+
+    def _submitted(self, call: Callable[[], _T]) -> Future[_T]:
+        if self._closed:
+            raise ClosedError(
+                f"registry {self.name!r} was closed; open another with open_registry()"
+            )
+        return self._threads.submit(call)
 
     async def _undoable(
         self, call: Callable[[], _T], infos: Sequence[Info], timeout: dt.timedelta | None
@@ -187,7 +201,7 @@ class AsyncRegistry:
             if status.state is not State.LEAVING
         }
         work = _Undoable(call, functools.partial(self._undo, infos, before))
-        future = self._threads.submit(work.do)
+        future = self._submitted(work.do)
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
@@ -233,6 +247,12 @@ class AsyncRegistry:
                     info.addr,
                     exc,
                 )
+
+
+def _take(steps: Iterable[Callable[[], object]]) -> None:
+    with ExitStack() as rest:  # one that fails keeps nobody from the others
+        for step in reversed(list(steps)):
+            rest.callback(step)
 
 
 class _Undoable(Generic[_T]):
@@ -324,10 +344,14 @@ class AsyncResolver:
 
     async def close(self) -> None:
         """Stop following, and end every iteration; a second call does nothing."""
+        await in_own_thread(self.ending(), "enlist-aio-close")
+
+    def ending(self) -> Callable[[], None]:
+        """End every iteration, and return what is still to be done then, which may block."""
         self._closed = True
         for wake in tuple(self._iterations):
             wake()
-        await asyncio.shield(asyncio.to_thread(self._resolver.close))
+        return self._resolver.close
 
     async def __aenter__(self) -> Self:
         """Return the resolver."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -42,14 +43,11 @@ class Registration:
         self, *, weight: int | None = None, tags: Mapping[str, str] | None = None
     ) -> Info:
         """Do what :meth:`update` does, without blocking the event loop; done also if cancelled."""
-        import asyncio  # noqa: PLC0415 - only a coroutine comes here, and it has asyncio
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - the same
+        from enlist.own_thread import in_own_thread  # noqa: PLC0415 - it imports asyncio
 
-        # A thread of its own: those of the loop may all be busy, and this one ends with the call.
-        executor = ThreadPoolExecutor(1, thread_name_prefix="enlist-update")
-        future = executor.submit(self.update, weight=weight, tags=tags)
-        executor.shutdown(wait=False)
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await in_own_thread(
+            functools.partial(self.update, weight=weight, tags=tags), "enlist-update"
+        )
 
     def update(self, *, weight: int | None = None, tags: Mapping[str, str] | None = None) -> Info:
         """Change the weight or the tags in place; None leaves what is there. May block.
