@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from enlist import open_registry
+from enlist.aio import serve
 from enlist.serving.signals import StopRequests, told_to_stop
 
 LONG_S = 20.0
@@ -30,6 +35,28 @@ def test_wait_hears_a_signal_that_another_thread_was_given() -> None:
         assert requests.wait(LONG_S) is not None
         assert time.monotonic() - began < LONG_S / 2
         thread.join()
+
+
+def test_an_event_loop_hears_a_signal_that_another_thread_was_given(tmp_path: Path) -> None:
+    """A server that nobody calls has an idle loop, and is stopped all the same."""
+    place = f"local:{tmp_path}/registry"
+
+    def take() -> None:
+        with open_registry(place) as registry, registry.resolver("echo") as resolver:
+            resolver.wait_for(1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    async def story() -> None:
+        asyncio.get_running_loop().call_later(LONG_S, lambda: None)
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        await serve(server, "echo", registry=place, drain=dt.timedelta(0))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    began = time.monotonic()
+    asyncio.run(story())
+    assert time.monotonic() - began < LONG_S / 2
+    thread.join()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.7])

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar, Unpack
 
 from enlist.errors import InvalidOptionError
@@ -18,7 +18,7 @@ from enlist.serving.health import Observer
 from enlist.serving.listening import ListenAddress, best_reached, listen_address
 from enlist.serving.registration import Registration
 from enlist.serving.server_options import ServerOptions, Settings, as_options
-from enlist.serving.signals import told_to_stop
+from enlist.serving.signals import SEEN_WITHIN_S, told_to_stop
 
 __all__ = ["aenlisted", "aserve", "outlasted", "run_in_thread", "run_until_stopped"]
 
@@ -109,9 +109,9 @@ async def aserve(
     enlistment = Enlistment(
         options, where, payload_codec=payload_codec, ready=ready, observer=observer
     )
-    await runnable.start_serving()
     ended = asyncio.ensure_future(runnable.wait_closed())
     try:
+        await runnable.start_serving()
         await run_until_stopped(enlistment, ended)
     finally:
         runnable.close()
@@ -126,10 +126,12 @@ def _where(runnable: asyncio.Server) -> ListenAddress:
 
 async def _ended(ended: asyncio.Future[Any], grace_s: float) -> None:
     """Wait for the connections; from Python 3.12 on that is what a closed server waits for."""
-    _, open_yet = await asyncio.wait([ended], timeout=grace_s)
+    try:
+        _, open_yet = await asyncio.wait([ended], timeout=grace_s)
+    finally:
+        ended.cancel()
     if open_yet:
         _log.warning("connections were open %g s after the server was closed; left", grace_s)
-        ended.cancel()
 
 
 async def run_until_stopped(enlistment: Enlistment, ended: asyncio.Future[Any]) -> None:
@@ -149,10 +151,25 @@ async def run_until_stopped(enlistment: Enlistment, ended: asyncio.Future[Any]) 
 
     ended.add_done_callback(has_ended)
     try:
-        with told_to_stop(enlistment.ask_to_stop):
+        with told_to_stop(enlistment.ask_to_stop), _waking():
             await run_in_thread(enlistment)
     finally:
         ended.remove_done_callback(has_ended)
+
+
+@contextmanager
+def _waking() -> Iterator[None]:
+    """Wake the loop now and then: a signal that another thread was given does not."""
+    ticking = asyncio.ensure_future(_ticking())
+    try:
+        yield
+    finally:
+        ticking.cancel()
+
+
+async def _ticking() -> None:
+    while True:  # noqa: ASYNC110 - it waits for nothing
+        await asyncio.sleep(SEEN_WITHIN_S)
 
 
 async def run_in_thread(enlistment: Enlistment) -> None:

@@ -15,12 +15,12 @@ from typing import Final, TypeAlias
 
 from enlist.errors import ServingError
 
-__all__ = ["StopRequests", "told_to_stop"]
+__all__ = ["SEEN_WITHIN_S", "StopRequests", "told_to_stop"]
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
-_SEEN_WITHIN_S: Final = 0.5
+SEEN_WITHIN_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -46,9 +46,9 @@ class StopRequests:
         while True:
             left_s = max(0.0, end - time.monotonic())
             try:
-                return self._asked.get(timeout=min(left_s, _SEEN_WITHIN_S))
+                return self._asked.get(timeout=min(left_s, SEEN_WITHIN_S))
             except queue.Empty:
-                if left_s <= _SEEN_WITHIN_S:
+                if left_s <= SEEN_WITHIN_S:
                     return None
 
 
