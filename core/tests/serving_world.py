@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import http.client
 import signal
@@ -162,3 +163,10 @@ def program(name: str, *arguments: str) -> Iterator[Program]:
             yield Program(process)
         finally:
             process.kill()
+
+
+async def only_this_task_is_left() -> None:
+    """Wait for tasks that are just ending, and for no others: there are none."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        _, left = await asyncio.wait(others, timeout=5)
+        assert not left

@@ -19,7 +19,14 @@ import hypercorn
 import pytest
 import uvicorn
 
-from core.tests.serving_world import LONG, NO_TIME, found, fragile_backend, program
+from core.tests.serving_world import (
+    LONG,
+    NO_TIME,
+    found,
+    fragile_backend,
+    only_this_task_is_left,
+    program,
+)
 from core.tests.web_app import PID, Receive, Scope, Send, asgi
 from enlist.errors import InvalidOptionError, NotReadyError, ServingError, UnavailableError
 from enlist.frameworks import hypercorn as under_hypercorn
@@ -339,6 +346,39 @@ def test_hypercorn_ends_calls_that_outlast_its_limits(place: str) -> None:
             # On 3.11 hypercorn still says that it failed; from 3.12 on it is cut off.
             calling.cancel()
             await asyncio.wait([calling])
+
+    asyncio.run(run())
+
+
+def test_hypercorn_cancelled_within_the_grace_ends_at_once(place: str) -> None:
+    """Whoever cancels the stop does not wait for a call that goes on, and no task is left."""
+
+    async def run() -> None:
+        calls = asyncio.Event()
+
+        async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                await asgi(scope, receive, send)
+            calls.set()
+            await asyncio.Event().wait()
+
+        serving = asyncio.create_task(
+            aserve_hypercorn(endless, "127.0.0.1:0", {}, registry=place, drain=NO_TIME)
+        )
+        info = await enlisted(place, serving)
+        async with httpx.AsyncClient(trust_env=False, timeout=50) as client:
+            calling = asyncio.ensure_future(client.get(f"http://{info.addr}/"))
+            await calls.wait()
+            serving.cancel()
+            await asyncio.to_thread(eventually, lambda: not found(place), why="it leaves")
+            await asyncio.sleep(0.5)  # then it waits for the call
+            assert not serving.done()
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(serving, 20)
+            calling.cancel()
+            await asyncio.wait([calling])
+        await only_this_task_is_left()
 
     asyncio.run(run())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import errno
 import gc
 import queue
 import signal
@@ -23,7 +24,14 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from core.tests.grpc_program import PID, Who, handlers
-from core.tests.serving_world import LONG, NO_TIME, found, fragile_backend, program
+from core.tests.serving_world import (
+    LONG,
+    NO_TIME,
+    found,
+    fragile_backend,
+    only_this_task_is_left,
+    program,
+)
 from enlist.address import Address
 from enlist.errors import InvalidOptionError, NotReadyError, ServingError, UnavailableError
 from enlist.frameworks.grpc import aenlisted, aserve, bind, enlisted, serve
@@ -267,6 +275,78 @@ def test_aenlisted_cancelled_in_the_block_leaves_and_again_skips_the_drain(place
             await task
 
     run_loop(run())
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_aserve_cancelled_at_once_leaves_no_server(place: str, steps: int) -> None:
+    """Wherever the start is cancelled, nobody is served any more, and no task is left (S4)."""
+
+    async def run() -> None:
+        server = grpc.aio.server(handlers=handlers(Who(PID).awho))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            number = free.getsockname()[1]
+        starting = asyncio.create_task(
+            aserve(server, "echo", f"127.0.0.1:{number}", registry=place, drain=NO_TIME)
+        )
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert refuses(f"127.0.0.1:{number}")
+        await only_this_task_is_left()
+
+    run_loop(run())
+    assert found(place) == ()
+
+
+def test_aserve_cancelled_within_the_grace_cuts_the_calls(place: str) -> None:
+    """Whoever cancels the stop does not want to wait for a call that goes on; no task is left."""
+
+    async def run() -> None:
+        calls = asyncio.Event()
+        cut = asyncio.Event()
+
+        async def endless(_: bytes, __: object) -> bytes:
+            calls.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cut.set()
+            return b""
+
+        server = grpc.aio.server(handlers=handlers(endless))
+        serving = asyncio.create_task(
+            aserve(server, "echo", "127.0.0.1:0", registry=place, drain=NO_TIME, grace=LONG)
+        )
+        (info,) = await asyncio.to_thread(
+            eventually, lambda: found(place), why="the server is enlisted"
+        )
+        async with grpc.aio.insecure_channel(str(info.addr)) as channel:
+            who: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(WHO)
+            call = who(b"")
+            await calls.wait()
+            serving.cancel()
+            await asyncio.to_thread(
+                eventually, lambda: refuses(str(info.addr)), why="the grace has begun"
+            )
+            assert not serving.done()
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call
+            await cut.wait()
+        await only_this_task_is_left()
+
+    run_loop(run())
+
+
+def refuses(target: str) -> bool:
+    """Tell whether nobody accepts connections there."""
+    host, _, port = target.rpartition(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == errno.ECONNREFUSED
 
 
 def test_aenlisted_that_is_not_ready_stops_the_server(place: str) -> None:

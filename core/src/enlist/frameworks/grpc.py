@@ -25,6 +25,7 @@ from enlist.address import Address
 from enlist.errors import InvalidOptionError, ServingError
 from enlist.frameworks.grpc_health import AsyncHealth, Health, SyncHealth
 from enlist.serving import awaited, blocking
+from enlist.serving.awaited import outlasted
 from enlist.serving.binding import address_to_bind
 from enlist.serving.enlistment import Enlistment
 from enlist.serving.registration import Registration
@@ -112,8 +113,7 @@ def enlisted(
         ) as registration:
             yield registration
     finally:
-        told.end_watches()
-        _stop(server, chosen.grace)
+        _stop(server, chosen.grace, told)
 
 
 def serve(
@@ -153,7 +153,7 @@ def serve(
             started, chosen, addr, payload_codec=PAYLOAD_CODEC, ready=ready, observer=told
         )
     finally:
-        _stop(server, chosen.grace)
+        _stop(server, chosen.grace, told)
 
 
 @asynccontextmanager
@@ -178,8 +178,7 @@ async def aenlisted(
         ) as registration:
             yield registration
     finally:
-        told.end_watches()
-        await server.stop(chosen.grace.total_seconds())
+        await _astop(server, chosen.grace, told)
 
 
 async def aserve(
@@ -208,9 +207,10 @@ async def aserve(
         )
         await awaited.run_until_stopped(enlistment, ended)
     finally:
-        told.end_watches()
-        await server.stop(chosen.grace.total_seconds())
-        await ended
+        try:
+            await _astop(server, chosen.grace, told)
+        finally:
+            await asyncio.wait([ended])
 
 
 class _Started:
@@ -225,8 +225,7 @@ class _Started:
         self._server.wait_for_termination()
 
     def shutdown(self) -> None:
-        self._health.end_watches()
-        _stop(self._server, self._grace)
+        _stop(self._server, self._grace, self._health)
 
 
 def _check_sync(server: grpc.Server) -> None:
@@ -249,10 +248,31 @@ async def _astart(
     server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None
 ) -> Address:
     addr = bind(server, listen, credentials)
-    await server.start()
+    try:
+        # Waited for also if cancelled: one that is half started cannot be stopped.
+        await outlasted(asyncio.ensure_future(server.start()), _nothing_sooner)
+    except BaseException:
+        await server.stop(None)
+        raise
     return addr
 
 
-def _stop(server: grpc.Server, grace: dt.timedelta) -> None:
+def _nothing_sooner() -> None:
+    """Ask for nothing: a start ends soon by itself."""
+
+
+def _stop(server: grpc.Server, grace: dt.timedelta, health: SyncHealth) -> None:
     """Refuse new calls, let running ones end within the grace; a second time does nothing."""
-    server.stop(grace.total_seconds()).wait()
+    stopped = server.stop(grace.total_seconds())
+    health.end_watches()  # only now: a client begins its watch anew at once
+    stopped.wait()
+
+
+async def _astop(server: grpc.aio.Server, grace: dt.timedelta, health: AsyncHealth) -> None:
+    """Do what :func:`_stop` does; a cancellation cuts the calls that still run."""
+    stops = [asyncio.ensure_future(server.stop(grace.total_seconds()))]
+    health.end_watches()
+    try:
+        await outlasted(stops[0], lambda: stops.append(asyncio.ensure_future(server.stop(None))))
+    finally:
+        await asyncio.wait(stops)

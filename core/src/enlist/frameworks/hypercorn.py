@@ -128,10 +128,18 @@ async def _ended(serving: asyncio.Future[None], config: hypercorn.config.Config)
     From 3.12 on its wait for closed listeners is one for their connections too, without an end.
     """
     within_s = config.graceful_timeout + config.shutdown_timeout
-    await asyncio.wait([serving], timeout=within_s)
+    try:
+        await asyncio.wait([serving], timeout=within_s)
+    except asyncio.CancelledError:
+        await _cancelled(serving)
+        raise
     if not serving.done():
         _log.error("hypercorn has not ended %g s after it was told to; cancelled", within_s)
-        serving.cancel()
-        await asyncio.wait([serving])
+        await _cancelled(serving)
     elif not serving.cancelled():
         serving.result()  # or its error
+
+
+async def _cancelled(serving: asyncio.Future[None]) -> None:
+    serving.cancel()
+    await asyncio.wait([serving])
