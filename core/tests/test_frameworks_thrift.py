@@ -220,6 +220,28 @@ def connected(info: Info) -> Iterator[socket.socket]:
         yield client
 
 
+def test_connection_for_which_there_is_no_thread_does_not_end_the_server(
+    processor: TProcessor, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It alone is closed; the server serves the next one, and stops as ever."""
+    start = threading.Thread.start
+    failed = threading.Event()
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name.startswith("enlist-thrift") and not failed.is_set():
+            failed.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with enlisted(processor, "who", "127.0.0.1:0", registry=place, drain=NO_TIME) as registration:
+        monkeypatch.setattr(threading.Thread, "start", start_later)
+        with connected(registration.info) as refused:
+            assert refused.recv(1) == b""
+        assert failed.is_set()
+        with client_of(registration.info) as client:
+            assert client.who(slowly=False) == PID
+
+
 def test_errors_of_a_handler_are_answered_or_end_one_connection(
     processor: TProcessor, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:

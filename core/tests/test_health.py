@@ -21,7 +21,7 @@ from enlist import (
     enlisted,
     open_registry,
 )
-from enlist.serving.health import HealthGate
+from enlist.serving.health import HealthGate, Silent
 from tests.waiting import eventually
 
 ECHO = Info(service_name="echo", addr="10.0.0.1:80")
@@ -165,6 +165,39 @@ def test_puts_in_what_was_updated_at_that_very_moment() -> None:
 
     assert list(board.states) == [later]
     assert [info.weight for info in board.states] == [3]
+
+
+def test_takes_out_again_what_was_put_in_while_the_server_left() -> None:
+    """A register that was on its way when the stop came leaves no record of who has gone."""
+    board = Board()
+    board.states = {}
+    gate = HealthGate(lambda: True, board, lambda: ECHO, 60.0)
+
+    def leave() -> None:
+        gate._stopping.set()
+        board.deregister(ECHO)
+
+    board.before_it_is_in = leave
+    gate.look()
+
+    assert board.done == ["in", "out", "out"]
+    assert not board.states
+
+
+def test_leaves_nothing_when_who_is_told_fails(listening: str, tmp_path: Path) -> None:
+    """Whatever fails after the server was registered takes it out again (S4)."""
+
+    class Broken(Silent):
+        def serving(self, *, yes: bool) -> None:
+            raise RuntimeError(f"serving: {yes}")
+
+    with open_registry(f"local:{tmp_path / 'registry'}") as registry:
+        with (
+            pytest.raises(RuntimeError, match="serving: True"),
+            enlisted("echo", listening, registry=registry, observer=Broken()),
+        ):
+            raise AssertionError("it did not start")
+        assert registry.resolve("echo") == ()
 
 
 def test_takes_out_what_came_in_by_another_way() -> None:

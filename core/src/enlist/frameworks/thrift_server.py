@@ -172,12 +172,23 @@ class ThriftServer:
             target=self._serve, args=(client,), name="enlist-thrift", daemon=True
         )
         self._keep(thread, client)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            # The system has no thread left: that, too, is over when connections have ended.
+            _logger.error("a connection could not be served: %s", exc)  # noqa: TRY400 - no bug here
+            self._forget(thread)
+            client.close()
+            time.sleep(_PAUSE_S)
         return True
 
     def _keep(self, thread: threading.Thread, client: socket.socket) -> None:
         with self._lock:
             self._connections[thread] = client
+
+    def _forget(self, thread: threading.Thread) -> None:
+        with self._lock:
+            del self._connections[thread]
 
     def _serve(self, client: socket.socket) -> None:
         """Answer the calls of one connection, one after another."""
@@ -191,8 +202,7 @@ class ThriftServer:
             _logger.exception("a call failed; its connection is closed")
         finally:
             client.close()
-            with self._lock:
-                del self._connections[threading.current_thread()]
+            self._forget(threading.current_thread())
 
     def _secured(self, client: socket.socket) -> socket.socket:
         if client.family != socket.AF_UNIX:

@@ -114,10 +114,14 @@ class Enlistment:
             self._warn_of(info, registry)
             registry.register(info)
             self._undo = undo.pop_all()
-        self._registration = Registration(registry, info, self._is_out)
-        self._observer.serving(yes=True)
-        self._watch_health(self._registration)
-        return self._registration
+        self._registration = registration = Registration(registry, info, self._is_out)
+        try:
+            self._observer.serving(yes=True)
+            self._watch_health(registration)
+        except BaseException:  # such as that there is no thread for the checks
+            self.stop(drain=False)
+            raise
+        return registration
 
     def stop(self, *, drain: bool = True) -> None:
         """Deregister, let the server go on serving while clients learn of it, let go.
@@ -132,8 +136,8 @@ class Enlistment:
         if registration is None:
             return
         since = self._stopping_since or self._asked.wait(0) or time.monotonic()
-        self._observer.leaving()
         with self._undo:
+            self._observer.leaving()
             if self._gate is not None:
                 self._gate.stop()
             _leave(registration)
@@ -161,14 +165,15 @@ class Enlistment:
 
     def _watch_health(self, registration: Registration) -> None:
         if self._options.healthy is not None:
-            self._gate = HealthGate(
+            gate = HealthGate(
                 self._options.healthy,
                 registration.registry,
                 lambda: registration.info,
                 self._options.health_interval.total_seconds(),
                 observer=self._observer,
             )
-            self._gate.start()
+            gate.start()
+            self._gate = gate
 
     def _info(self, registry: AnyRegistry) -> Info:
         given = self._options.registry_info

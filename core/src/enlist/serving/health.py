@@ -137,6 +137,9 @@ class HealthGate:
         while registered != (info := self._info()):  # it may be updated meanwhile
             self._registry.register(info)
             registered = info
+            if self._stopping.is_set():  # the server may have left while it was put in
+                self._registry.deregister(info)
+                return
 
     def _answer(self) -> bool:
         try:
