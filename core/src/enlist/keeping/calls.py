@@ -10,7 +10,8 @@ from enlist.backend import Backend
 from enlist.clock import Deadline
 from enlist.errors import RegistryError, UnavailableError
 from enlist.info import Info
-from enlist.keeping.registrations import Claim, Registrations
+from enlist.keeping.entry import Claim
+from enlist.keeping.registrations import Registrations
 from enlist.keeping.writer import Writer
 
 __all__ = ["Calls", "OnUnavailable"]

@@ -17,7 +17,8 @@ from enlist.errors import PluginBugError, RegistryError, TimedOutError, Unavaila
 from enlist.hookspecs import Lost, Why
 from enlist.info import Identity
 from enlist.keeping.backoff import Backoff
-from enlist.keeping.registrations import Claim, Entry, Registrations
+from enlist.keeping.entry import Claim, Entry
+from enlist.keeping.registrations import Registrations
 from enlist.keeping.writer import NotReachedError, Writer
 from enlist.states import State
 

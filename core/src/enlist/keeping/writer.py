@@ -9,7 +9,8 @@ from enlist.clock import Deadline
 from enlist.errors import PluginBugError, RegistryError, UnavailableError
 from enlist.hookspecs import Lost, Why
 from enlist.info import Identity
-from enlist.keeping.registrations import Claim, Registrations
+from enlist.keeping.entry import Claim
+from enlist.keeping.registrations import Registrations
 from enlist.states import State
 
 __all__ = ["NotReachedError", "Writer"]
