@@ -114,6 +114,37 @@ def test_does_not_bring_back_what_was_deregistered_during_an_outage(
     assert kept.states() == {}
 
 
+def test_removals_alone_are_answers_and_keep_the_pace(kept: Kept, world: World) -> None:
+    """A process that only has a removal left to see to asks for it once an interval."""
+    world.fault = "frozen"
+    with pytest.raises(TimedOutError):
+        kept.register(ONE)
+    kept.keeper.round()
+    world.heal()
+    world.calls.clear()
+
+    kept.run(TTL_S)
+
+    assert 3 <= len(world.calls) <= 6
+    assert set(world.calls) == {"deregister"}
+
+
+def test_writes_anew_what_a_late_write_put_over_a_rival(kept: Kept, world: World) -> None:
+    """An update that raised, and came late over a rival's record, is taken back."""
+    kept.register(server(1, weight=1))
+    kept.run(INTERVAL_S)
+    world.fault = "frozen"
+    with pytest.raises(TimedOutError):
+        kept.register(server(1, weight=2))
+    world.rushing.append(server(1, weight=99))
+    world.heal(late_s=1.0)
+
+    kept.run(3 * TTL_S)
+
+    assert is_ours(world, server(1, weight=1))
+    assert kept.states() == {ONE.identity: State.ENLISTED}
+
+
 def test_removes_a_write_that_came_late(kept: Kept, world: World) -> None:
     """K6: a frozen server carries out a timed-out registration after it was removed."""
     world.fault = "frozen"

@@ -108,15 +108,22 @@ class Keeper:
 
     def _attempt(self) -> float:
         """Make the calls of a round; return the seconds until the next."""
-        self._remove_owed()
+        removed = self._remove_owed()
         written = self._table.written()
         if written:
             self._beat(written)
         progressed = self._repair()
-        if not written and (watched := self._listener.active()):
-            self._backend.probe(watched[0], self._backoff.patience_s)
-            self._answered()
+        if not written:
+            self._hear_of_backend(removed=removed)
         return 0.0 if progressed else self._backoff.wait_s(self._clock.monotonic())
+
+    def _hear_of_backend(self, *, removed: bool) -> None:
+        """Learn without a beat whether the backend answers: by a probe, or by the removals."""
+        watched = self._listener.active()
+        if watched:
+            self._backend.probe(watched[0], self._backoff.patience_s)
+        if watched or removed:
+            self._answered()
 
     def _answered(self, valid_for_s: float | None = None) -> None:
         self._backoff.answered(self._clock.monotonic(), valid_for_s)
@@ -134,13 +141,15 @@ class Keeper:
     def _patience(self) -> Deadline:
         return Deadline(self._clock, self._backoff.patience_s)
 
-    def _remove_owed(self) -> None:
+    def _remove_owed(self) -> bool:
+        """Carry out the removals that are owed; return whether there were any."""
         claims = self._table.claim_idle(lambda entry: not entry.wanted)
         try:
             for claim in claims:
                 self._remove(claim)
         finally:
             self._table.release(claims)
+        return bool(claims)
 
     def _remove(self, claim: Claim) -> None:
         try:

@@ -198,6 +198,8 @@ class Registrations:
             if claim.is_current:
                 if state in _WRITTEN_ANEW:
                     claim.entry.to_write = _WRITTEN_ANEW[state]
+                if state is State.SUPERSEDED:
+                    self._settle_late_write(claim.entry, self._clock.monotonic())
                 self._set_state(claim.entry, state, error)
 
     def enlisted(self, claims: Iterable[Claim]) -> None:
@@ -214,10 +216,11 @@ class Registrations:
     def seen_alive(self, claims: Iterable[Claim]) -> None:
         """Note that a beat found these alive; one that is still to be written stays so."""
         with self._lock:
-            moment = self._clock.now()
+            now, moment = self._clock.monotonic(), self._clock.now()
             for claim in claims:
                 if claim.is_current and not claim.entry.to_write:
                     claim.entry.last_success = moment
+                    self._count_late_write(claim.entry, now)
                     self._set_state(claim.entry, State.ENLISTED, None)
 
     def doubt(self, claims: Iterable[Claim], error: RegistryError | None) -> None:
@@ -241,11 +244,19 @@ class Registrations:
                 claim.entry.unsettled, claim.entry.settles_at = True, None
 
     def _settle_late_write(self, entry: Entry, now: float) -> None:
-        """Count from the first answer after an unanswered write; note when it is over."""
-        if entry.settles_at is None and entry.unsettled:
-            entry.settles_at = now + self._settling_s()
-        elif entry.settles_at is not None and entry.settles_at <= now:
+        """Note that a write is over that was not answered, once that is sure."""
+        if entry.settles_at is not None and entry.settles_at <= now:
             entry.unsettled, entry.settles_at = False, None
+        self._count_late_write(entry, now)
+
+    def _count_late_write(self, entry: Entry, now: float) -> None:
+        """Count from the first answer after a write that was not answered.
+
+        Whatever the answer was: the write may also replace the record of somebody else, who had
+        taken over meanwhile.
+        """
+        if entry.unsettled and entry.settles_at is None:
+            entry.settles_at = now + self._settling_s()
 
     def take_back(self, ticket: Claim, before: Info | None, error: RegistryError) -> None:
         """Undo a ``want`` that failed: what was wanted before is wanted again, or nothing is."""
