@@ -75,17 +75,27 @@ class World:
             self.clock.advance(timeout_s)
             raise TimedOutError(f"no answer in {timeout_s:g} s")
 
+    def break_down(self, fault: Literal["away", "frozen"]) -> None:
+        """Go away, or freeze; what was asked before an earlier freeze is done by then."""
+        if self.fault == "none":
+            self._carry_out_late()
+        self.fault = fault
+
     def heal(self, late_s: float = 0.0) -> None:
         """Answer again; what was asked meanwhile is done some time later, as Consul does."""
-        self.fault = "none"
-        self.late_at = self.clock.monotonic() + late_s
+        if self.fault != "none":
+            self.fault = "none"
+            self.late_at = self.clock.monotonic() + late_s
 
     def catch_up(self) -> None:
         """Carry out what was asked of the frozen server, if it is time."""
         if self.fault == "none" and self.clock.monotonic() >= self.late_at:
-            late, self.late = self.late, []
-            for request in late:
-                request()
+            self._carry_out_late()
+
+    def _carry_out_late(self) -> None:
+        late, self.late = self.late, []
+        for request in late:
+            request()
 
     def rush(self) -> None:
         """Have rivals take over what they were told to, between our beat and our repair."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Literal
 
 import pytest
 from hypothesis import settings
@@ -65,9 +66,9 @@ class AnyOrder(RuleBasedStateMachine):
             self.kept.deregister(info)
 
     @rule(fault=st.sampled_from(["away", "frozen"]))
-    def break_backend(self, fault: str) -> None:
+    def break_backend(self, fault: Literal["away", "frozen"]) -> None:
         """The backend goes away, or freezes."""
-        self.world.fault = "away" if fault == "away" else "frozen"
+        self.world.break_down(fault)
 
     @rule(late_s=st.floats(0, TTL_S * 0.9))
     def heal_backend(self, late_s: float) -> None:
