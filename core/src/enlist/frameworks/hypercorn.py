@@ -16,7 +16,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import sys
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Final, Literal, Unpack
 
 from enlist.address import Address
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["PAYLOAD_CODEC", "aserve", "serve"]
 
 PAYLOAD_CODEC: Final = "http"
+_CUT_WITHIN_S: Final = 1.0
+# By whose configuration a task runs: all that hypercorn begins inherits it.
+_SERVER: Final[ContextVar[object]] = ContextVar("enlist_hypercorn", default=None)
 _log = logging.getLogger(__name__)
 
 
@@ -88,8 +93,10 @@ async def aserve(
     sockets = own.create_sockets()
     vars(own).update(create_sockets=lambda: sockets)
     over = asyncio.Event()
-    serving = asyncio.ensure_future(
-        hypercorn.asyncio.serve(app, own, shutdown_trigger=over.wait, mode=mode)
+    marked = copy_context()
+    marked.run(_SERVER.set, own)
+    serving = asyncio.get_running_loop().create_task(
+        hypercorn.asyncio.serve(app, own, shutdown_trigger=over.wait, mode=mode), context=marked
     )
     try:
         enlistment = Enlistment(chosen, _where(sockets), payload_codec=PAYLOAD_CODEC, ready=ready)
@@ -131,15 +138,22 @@ async def _ended(serving: asyncio.Future[None], config: hypercorn.config.Config)
     try:
         await asyncio.wait([serving], timeout=within_s)
     except asyncio.CancelledError:
-        await _cancelled(serving)
+        await _cancelled(serving, config)
         raise
     if not serving.done():
         _log.error("hypercorn has not ended %g s after it was told to; cancelled", within_s)
-        await _cancelled(serving)
+        await _cancelled(serving, config)
     elif not serving.cancelled():
         serving.result()  # or its error
 
 
-async def _cancelled(serving: asyncio.Future[None]) -> None:
+async def _cancelled(serving: asyncio.Future[None], config: hypercorn.config.Config) -> None:
+    """Cut what runs; from Python 3.12 on hypercorn leaves its connections to whoever cancels it."""
     serving.cancel()
     await asyncio.wait([serving])
+    if sys.version_info >= (3, 12):
+        left = [task for task in asyncio.all_tasks() if task.get_context().get(_SERVER) is config]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CUT_WITHIN_S)
