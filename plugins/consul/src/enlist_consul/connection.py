@@ -129,6 +129,8 @@ class Connection:
         pieces = []
         while piece := response.read1(_CHUNK):
             pieces.append(piece)
+            if response.isclosed():  # with the socket, where the server keeps no connection
+                break
             sock.settimeout(deadline.left_s())
         response.close()  # all of it was read; this frees the connection for the next request
         self.used = True
