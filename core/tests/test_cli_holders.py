@@ -75,9 +75,9 @@ def test_look_finds_nobody_where_nobody_listens(child: int) -> None:
         assert look(Address.tcp("127.0.0.2", port), child) == Holders()
 
 
-def test_look_knows_unix_sockets(tmp_path: Path, child: int) -> None:
+def test_look_knows_unix_sockets(socket_folder: Path, child: int) -> None:
     """The path of a unix socket has a holder too."""
-    addr = Address.unix(str(tmp_path / "web.sock"))
+    addr = Address.unix(str(socket_folder / "web.sock"))
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(addr.host)
         assert listeners_at(addr) == {}

@@ -98,9 +98,9 @@ def test_run_publishes_what_advertise_says(place: str, port: int) -> None:
     assert str(info.addr) == "203.0.113.7:80"
 
 
-def test_run_takes_a_unix_socket(place: str, tmp_path: Path) -> None:
+def test_run_takes_a_unix_socket(place: str, socket_folder: Path) -> None:
     """A command on a unix socket is enlisted under its path."""
-    path = tmp_path / "web.sock"
+    path = socket_folder / "web.sock"
     listen = (
         "import socket, signal; s = socket.socket(socket.AF_UNIX); "
         f"s.bind({str(path)!r}); s.listen(); signal.pause()"

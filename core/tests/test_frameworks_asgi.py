@@ -108,15 +108,15 @@ def test_aserve_publishes_where_it_listens(
 
 
 def test_aserve_publishes_a_unix_socket(
-    place: str, tmp_path: Path, aserve: Callable[..., Any]
+    place: str, socket_folder: Path, aserve: Callable[..., Any]
 ) -> None:
     """A server on a unix socket is found by its path."""
 
     async def run() -> None:
-        bind = f"unix:{tmp_path}/api.sock"
+        bind = f"unix:{socket_folder}/api.sock"
         serving = asyncio.ensure_future(aserve(asgi, bind, {}, registry=place, drain=NO_TIME))
         assert str((await enlisted(place, serving)).addr) == bind
-        transport = httpx.AsyncHTTPTransport(uds=f"{tmp_path}/api.sock")
+        transport = httpx.AsyncHTTPTransport(uds=f"{socket_folder}/api.sock")
         async with httpx.AsyncClient(transport=transport) as client:
             assert (await client.get("http://api/")).status_code == 200
         await ended(serving)

@@ -276,12 +276,12 @@ def test_sigterm_before_a_worker_is_ready_ends_it(gunicorn: Gunicorn) -> None:
     ids=["tcp-first", "unix-first", "unix"],
 )
 def test_several_binds_are_one_instance(
-    gunicorn: Gunicorn, tmp_path: Path, bind: str, published: str
+    gunicorn: Gunicorn, socket_folder: Path, bind: str, published: str
 ) -> None:
     """The address that most clients reach is published, once."""
-    gunicorn.configure(f"bind = {bind.format(folder=tmp_path)}")
+    gunicorn.configure(f"bind = {bind.format(folder=socket_folder)}")
     gunicorn.start()
-    assert str(gunicorn.info.addr).startswith(published.format(folder=tmp_path))
+    assert str(gunicorn.info.addr).startswith(published.format(folder=socket_folder))
 
 
 def test_workers_that_bind_by_themselves_are_one_instance(gunicorn: Gunicorn) -> None:

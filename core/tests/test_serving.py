@@ -94,13 +94,13 @@ def test_listen_address_of_a_socket_that_is_not_bound_is_refused() -> None:
 
 
 def test_listen_address_of_a_unix_socket_is_absolute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    socket_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A path that was relative to the server's folder means the same to clients elsewhere."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(socket_folder)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("api.sock")
-        assert listen_address(listener) == Address.unix(f"{tmp_path}/api.sock")
+        assert listen_address(listener) == Address.unix(f"{socket_folder}/api.sock")
 
 
 def test_listen_address_asks_any_kind_of_socket() -> None:
@@ -520,9 +520,9 @@ def test_enlisted_publishes_a_reachable_address_for_an_unspecified_one(
             assert [str(info.addr) for info in found(place)] == [f"203.0.113.5:{port}"]
 
 
-def test_enlisted_serves_a_unix_socket(place: str, tmp_path: Path) -> None:
+def test_enlisted_serves_a_unix_socket(place: str, socket_folder: Path) -> None:
     """A server on a unix socket is waited for and published by its path."""
-    path = f"{tmp_path}/echo.sock"
+    path = f"{socket_folder}/echo.sock"
     with closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(path)
         with pytest.raises(NotReadyError):

@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Final
 
 import pytest
 
@@ -188,20 +189,19 @@ def test_refusal_never_shows_the_token() -> None:
 class ConsulWithSocket(ConsulServer):
     """An agent that listens on a unix socket too."""
 
-    @property
-    def socket(self) -> str:
-        """Where it listens."""
-        return f"unix://{self.folder / 'http.sock'}"
+    def __init__(self, sockets: Path) -> None:
+        super().__init__("consul-socket", dev=True)
+        self.socket: Final = f"unix://{sockets / 'http.sock'}"
 
     def _settings(self) -> dict[str, object]:
         return {**super()._settings(), "addresses": {"http": f"127.0.0.1 {self.socket}"}}
 
 
 def test_unix_socket_of_an_agent_serves_as_a_port_does(
-    make_plugin: MakePlugin, make_info: MakeInfo, name: str
+    make_plugin: MakePlugin, make_info: MakeInfo, name: str, socket_folder: Path
 ) -> None:
     """CONSUL_HTTP_ADDR may name one; calls, watches and the end of the agent are the same."""
-    with ConsulWithSocket("consul-socket", dev=True) as server:
+    with ConsulWithSocket(socket_folder) as server:
         plugin = make_plugin(server.socket)
         follower = Follower(plugin, name)
         assert follower.next() == []
