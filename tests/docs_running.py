@@ -7,7 +7,6 @@ import pty
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import pytest
 
 import enlist
 from tests.docs_blocks import Block
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 WITHIN_S = 40.0
@@ -111,7 +111,7 @@ class PageRun:
             for name, addr in servers.items()
             if name in PRINTED_ADDRESSES
         }
-        self._instead |= {port: _free_port() for port in PRINTED_PORTS}
+        self._instead |= {port: str(free_port()) for port in PRINTED_PORTS}
         self._instead["/tmp/"] = f"{folder}/"  # noqa: S108 - what a page may print, never used
         kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
         self.environ = {
@@ -191,8 +191,3 @@ class PageRun:
         """End what still goes on, the newest first."""
         while self._background:
             self._background.pop().end()
-
-
-def _free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])

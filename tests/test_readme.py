@@ -18,7 +18,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -30,6 +29,7 @@ import pytest
 
 import enlist
 from enlist.cli.program import COMMANDS
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -188,8 +188,7 @@ def test_readme_server_is_found_and_leaves(text: str, place: str) -> None:
 @pytest.mark.parametrize("line", ENLIST_SERVERS)
 def test_readme_enlist_run_is_found_and_leaves(line: str, place: str) -> None:
     """The program is enlisted under the name in the line, and ends by the signal passed on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with serving(shlex.split(line.replace("8000", str(port))), place) as process:
         assert services(place) == (shlex.split(line)[3],)
         assert end(process, place) == 128 + signal.SIGTERM

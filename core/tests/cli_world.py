@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ __all__ = [
     "Program",
     "enlist_process",
     "found",
-    "free_port",
     "interruptible",
     "server",
 ]
@@ -38,13 +36,6 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def free_port() -> int:
-    """A port on which nobody listens at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def server(mode: str, port: int) -> tuple[str, ...]:

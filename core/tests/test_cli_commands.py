@@ -16,11 +16,12 @@ from typing import Any
 import click  # noqa: TID253 - what the command line is made of
 import pytest
 
-from core.tests.cli_world import ENLIST, enlist_process, found, free_port, interruptible
+from core.tests.cli_world import ENLIST, enlist_process, found, interruptible
 from enlist.cli import program as programs
 from enlist.cli.program import COMMANDS, run_program
 from enlist.info import Info
 from enlist.opening import AnyRegistry, open_registry
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 ECHO = Info(service_name="echo", addr="127.0.0.1:81", weight=3, tags={"zone": "a"})

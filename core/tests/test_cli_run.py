@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from core.tests.cli_server import TERM_STATUS
-from core.tests.cli_world import Program, enlist_process, found, free_port, interruptible, server
+from core.tests.cli_world import Program, enlist_process, found, interruptible, server
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from core.tests.cli_world import ENLIST, ROOT, enlist_process, found, free_port, interruptible
+from core.tests.cli_world import ENLIST, ROOT, enlist_process, found, interruptible
 from enlist.info import Info
 from enlist.opening import open_registry
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 CTRL_C = b"\x03"

@@ -35,6 +35,7 @@ from core.tests.serving_world import (
 from enlist.address import Address
 from enlist.errors import InvalidOptionError, NotReadyError, ServingError, UnavailableError
 from enlist.frameworks.grpc import aenlisted, aserve, bind, enlisted, serve
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 WHO = "/echo.Echo/Who"
@@ -283,8 +284,7 @@ def test_aserve_cancelled_at_once_leaves_no_server(place: str, steps: int) -> No
 
     async def run() -> None:
         server = grpc.aio.server(handlers=handlers(Who(PID).awho))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            number = free.getsockname()[1]
+        number = free_port()
         starting = asyncio.create_task(
             aserve(server, "echo", f"127.0.0.1:{number}", registry=place, drain=NO_TIME)
         )
@@ -467,8 +467,7 @@ def test_health_is_not_serving_before_the_server_is_enlisted(
 ) -> None:
     """A server that listens and is not ready yet says so."""
     said: list[int] = []
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        target = f"127.0.0.1:{free.getsockname()[1]}"
+    target = f"127.0.0.1:{free_port()}"
 
     def ready() -> bool:
         said.append(status(target))

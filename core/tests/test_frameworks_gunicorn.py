@@ -17,11 +17,11 @@ import httpx
 import psutil
 import pytest
 
-from core.tests.cli_world import free_port
 from core.tests.serving_world import ENDS_WITHIN_S, ROOT, found
 from core.tests.web_app import PID, SLOWLY
 from enlist.info import Info
 from enlist.opening import open_registry
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 HERE = "127.0.0.1:0"

@@ -38,6 +38,7 @@ from enlist.frameworks.thrift_server import Protocols, ThriftServer
 from enlist.info import Info
 from enlist.serving.binding import listener
 from tests.servers.certificates import Certificates
+from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 SHORT = dt.timedelta(milliseconds=300)
@@ -185,8 +186,7 @@ def test_enlisted_refuses_other_servers(processor: TProcessor) -> None:
 
 def test_serve_takes_what_make_server_makes(place: str) -> None:
     """The one line that users have is kept, and its serve() replaced by ours."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = make_server(who_thrift.Who, Who(), "127.0.0.1", port)
 
     with enlisted(server, "echo", registry=place, drain=NO_TIME) as registration:

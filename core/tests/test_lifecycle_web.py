@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.tests.cli_world import ENLIST, free_port
+from core.tests.cli_world import ENLIST
 from core.tests.web_app import NAME, SLOWLY
 from enlist.opening import open_registry
 from tests.lifecycle import SERVER_TAG, fleet, load
+from tests.servers.ports import free_port
 
 DRAIN_S = 1.0
 EACH_NTH_IS_SLOW = 20

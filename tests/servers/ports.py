@@ -71,6 +71,12 @@ def claim_port() -> ClaimedPort:
     raise OSError(errno.EADDRINUSE, msg)
 
 
+def free_port() -> int:
+    """Return a port like a claimed one, for a program that is started at once and binds it."""
+    with claim_port() as claim:
+        return claim.number
+
+
 def _candidates(ephemeral: str) -> list[int]:
     """List the ports below the ephemeral range, and those above where these are few."""
     low, high = map(int, ephemeral.split())
