@@ -9,7 +9,8 @@ import pytest
 from tests.lifecycle import fleet, load
 from tests.rpc_fleet import KINDS, Kind
 
-DRAIN_S = 0.5
+pytestmark = pytest.mark.flaky(reruns=0)  # a second try would hide a lost call
+DRAIN_S = 3.0  # half of the default; clients on a busy machine learn late
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
