@@ -116,7 +116,8 @@ class PageRun:
         kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
         self.environ = {
             **kept,
-            "ENLIST_REGISTRY": f"local:{folder}/registry.db",
+            # A reader starts the client seconds after the server, this test at once.
+            "ENLIST_REGISTRY": f"local:{folder}/registry.db?timeout={WITHIN_S:g}s",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
             "PYTHONUNBUFFERED": "1",
             "COLUMNS": "100",
