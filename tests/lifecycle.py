@@ -28,6 +28,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+import psutil
+
 from enlist.finding.resolver import Resolver
 from enlist.opening import open_registry
 from tests.waiting import eventually
@@ -77,7 +79,7 @@ class Fleet:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # so that what a server itself started can be ended too
+            start_new_session=True,  # Ctrl-C is for the tests alone
         )
         self._running[name] = process, output
         self.names.append(name)
@@ -101,8 +103,11 @@ class Fleet:
     def kill(self, name: str) -> None:
         """End a server, and whatever it started, with SIGKILL."""
         process, _ = self._running[name]
-        with suppress(ProcessLookupError):  # it has ended by itself
-            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):  # it has ended by itself
+            server = psutil.Process(process.pid)
+            for each in (server, *server.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
         process.wait()
         self._forget(name)
 
