@@ -1,8 +1,9 @@
-"""Nothing may outlive a test: no thread, socket, file descriptor or child process.
+"""Nothing may outlive a test: no thread, socket, file descriptor or process.
 
 A pytest plugin that the root pyproject loads, so it holds for the tests
 of every package. Each test is compared with itself, before and after, and so is the whole
-run, which also catches what a fixture of a wider scope leaves behind.
+run, which also catches what a fixture of a wider scope leaves behind, and what a program leaves
+that a test had started.
 """
 
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests import orphans
 
 _PAUSE_S = 0.02
 
@@ -169,10 +172,12 @@ def _blamed_on_tests(_leak_grace_s: float) -> Iterator[list[str]]:
 
     Gives the list of what single tests were blamed for, which is not told twice.
     """
+    orphans.mark()
     before = held()
     blamed: list[str] = []
     yield blamed
-    _blame([name for name in find_left(before, within_s=_leak_grace_s) if name not in blamed])
+    left = [name for name in find_left(before, within_s=_leak_grace_s) if name not in blamed]
+    _blame([*left, *orphans.find_orphans(within_s=_leak_grace_s)])
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.leaks import Held, find_left, held
+from tests.orphans import find_orphans
 
 SLEEPER = (sys.executable, "-c", "input()")
 
@@ -84,6 +85,21 @@ def test_check_fails_on_a_child_that_nobody_waited_for(before: Held, cleanup: Ex
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
     assert re.search(rf"child process {child.pid} \(ended", found(before))
+
+
+def test_check_fails_on_an_orphan() -> None:
+    """A process is found that outlives the program which started it."""
+    start = f"import subprocess, sys; subprocess.Popen({SLEEPER!r}, stdin=sys.stdin)"
+    reader, writer = os.pipe()
+    try:
+        subprocess.run([sys.executable, "-c", start], stdin=reader, check=True)
+        assert re.search(
+            r"process \d+ \(.*input.*\), whose parent has ended", str(find_orphans(within_s=0))
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)  # ends the sleeper
+    assert find_orphans(within_s=20) == []
 
 
 def test_check_fails_when_a_descriptor_was_replaced(cleanup: ExitStack) -> None:
