@@ -90,7 +90,7 @@ def test_watch_of_all_goes_on_when_names_cannot_be_listed(etcd_server: EtcdServe
 
 def test_register_ends_although_it_cannot_deregister(etcd_server: EtcdServer) -> None:
     """A registry that is away at the end is said, and keeps nobody from ending."""
-    options = ("--service", "cli-outage", "--addr", "127.0.0.1:81", "--timeout", "1s")
+    options = ("--service", "cli-outage", "--addr", "127.0.0.1:81", "--timeout", "3s")
     with command("register", *options, "--registry", url(etcd_server)) as registering:
         line(registering.stderr, "enlisted")
         etcd_server.kill()

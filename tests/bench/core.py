@@ -1,6 +1,7 @@
 """The core alone: what importing it, calling through it and picking cost."""
 
 import contextlib
+import datetime as dt
 import random
 import sqlite3
 import tempfile
@@ -81,7 +82,7 @@ def picks(bench: Bench) -> None:
 
         def picking(count: int) -> Callable[[int], float]:
             resolver = stack.enter_context(registry.resolver(str(count)))
-            resolver.wait_for(count)
+            resolver.wait_for(count, timeout=dt.timedelta(seconds=60))
             return timed(lambda _: resolver.pick(), times)
 
         few, some, many = map(picking, (10, 1_000, 10_000))

@@ -15,7 +15,7 @@ from tests.servers.zookeeper import ZooKeeperServer
 from tests.waiting import eventually
 
 TTL_S = 6
-LONG = dt.timedelta(seconds=20)
+LONG = dt.timedelta(seconds=60)
 
 OTHER_PROCESS = """
 import sys

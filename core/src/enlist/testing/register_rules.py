@@ -15,7 +15,7 @@ from enlist.registry import Registry
 from enlist.testing.base import KitTests
 from enlist.testing.following import Asking
 from enlist.testing.hostile import ALIKE, CASES, Hostile, longest_name
-from enlist.testing.trial import CALL_S, Trial
+from enlist.testing.trial import CALL_S, PATIENCE, Trial
 
 __all__ = ["RegisterRules"]
 
@@ -69,10 +69,10 @@ class RegisterRules(KitTests):
         def work(mine: list[Info]) -> None:
             start.wait()
             for info in mine:
-                server.register(replace(info, weight=0), timeout=dt.timedelta(seconds=15))
-                server.update(info, weight=info.weight, timeout=dt.timedelta(seconds=15))
+                server.register(replace(info, weight=0), timeout=PATIENCE)
+                server.update(info, weight=info.weight, timeout=PATIENCE)
                 trial.check(trial.has(client, info), f"{info!r} was not found at once")
-            server.deregister(mine[0], timeout=dt.timedelta(seconds=15))
+            server.deregister(mine[0], timeout=PATIENCE)
 
         with ThreadPoolExecutor(THREADS) as pool:
             for outcome in [pool.submit(work, infos[at::THREADS]) for at in range(THREADS)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import secrets
 import threading
 import time
@@ -24,7 +25,7 @@ from enlist.testing.rules import Rule, RuleBrokenError
 from enlist.testing.under_test import BackendUnderTest
 from enlist.testing.workers import Worker
 
-__all__ = ["CALL_S", "NAME_PREFIX", "NOT_CLAIMED", "Trial", "same"]
+__all__ = ["CALL_S", "NAME_PREFIX", "NOT_CLAIMED", "PATIENCE", "Trial", "same"]
 
 NAME_PREFIX: Final = "enlist-kit-"
 """How the service names of the kit begin, in whatever registry it runs."""
@@ -34,6 +35,8 @@ SHOWN: Final = 5
 """How many Infos a message shows at most."""
 CALL_S: Final = 3.0
 """What a hook that the kit calls by itself is given, in seconds."""
+PATIENCE: Final = dt.timedelta(seconds=15)
+"""How long one call may take of which no rule asks that it be quick."""
 
 
 def same(found: Sequence[Info], infos: Sequence[Info]) -> bool:
@@ -340,5 +343,5 @@ class Trial:
 
     def found(self, registry: Registry, infos: Sequence[Info], *, by: str = "resolve") -> None:
         """Fail unless a client finds exactly these instances now, all of one service."""
-        found = registry.resolve(infos[0].service_name)
+        found = registry.resolve(infos[0].service_name, timeout=PATIENCE)
         self.check(same(found, infos), f"{by} gave {_shown(found)}; registered was {_shown(infos)}")
