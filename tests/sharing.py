@@ -1,9 +1,8 @@
 """How a run with ``-n`` is shared out; a plugin that the workspace's pyproject.toml loads.
 
-A file stays whole, so that its tests share their servers. The longest cannot, and would be the end
-of every run: a backend's conformance tests wait out one ttl after another, and are shared out by
-kind of rule, R, K and V, each kind with a server of its own. The tests of rolling restarts wait out
-one drain after another, have no server in common, and are shared out one by one.
+A file stays whole, so that its tests share their servers. The longest cannot: a backend's
+conformance tests wait out one ttl after another, and would be the end of every run. They are
+shared out by kind of rule, R, K and V, each kind with a server of its own.
 """
 
 import re
@@ -23,8 +22,6 @@ _LONG: Final = (
 def share_of(nodeid: str) -> str:
     """Return the name of what a test stays together with."""
     file, _, _ = nodeid.partition("::")
-    if "/test_lifecycle" in file:
-        return nodeid
     rule = _RULE.search(nodeid) if "/test_conformance_" in file else None
     return f"{file} {rule[1]}" if rule else file
 

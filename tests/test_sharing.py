@@ -5,7 +5,6 @@ import pytest
 from tests.sharing import is_long, share_of
 
 CONFORMANCE = "plugins/etcd/tests/test_conformance_etcd.py"
-LIFECYCLE = "core/tests/test_lifecycle.py"
 
 
 @pytest.mark.parametrize(
@@ -16,11 +15,10 @@ LIFECYCLE = "core/tests/test_lifecycle.py"
         (f"{CONFORMANCE}::TestEtcd::test_R1_found[x]", f"{CONFORMANCE} R"),
         (f"{CONFORMANCE}::TestEtcd::test_V8_held", f"{CONFORMANCE} V"),
         (f"{CONFORMANCE}::test_of_its_own", CONFORMANCE),
-        (f"{LIFECYCLE}::test_roll[grpc]", f"{LIFECYCLE}::test_roll[grpc]"),
     ],
 )
 def test_files_stay_whole_but_for_conformance(nodeid: str, share: str) -> None:
-    """Only the longest files are divided, by the kind of rule or test by test."""
+    """Only the longest files are divided, by the kind of rule."""
     assert share_of(nodeid) == share
 
 
