@@ -62,12 +62,12 @@ TYPED = (
 EXAMPLE = "docs/examples/enlist-redis"
 NOT_INSTALLED = {"gssapi"}  # compiled against the system's Kerberos, which few machines have
 COVERED_PERCENT = 95
-# Most tests wait for servers and time-outs, so four processes keep two cores busy, and share the
+# Most tests wait for servers and time-outs, so six processes keep two cores busy, and share the
 # tests as tests/sharing.py says. A test that a busy machine made too late is tried again, and the
 # summary shows what was wrong: one that is named often is to be mended. It also names each test
 # that was skipped, for what a system forbids.
-IN_FOUR = (
-    *("-n4", "--dist=loadscope", "--no-loadscope-reorder"),
+SHARED_OUT = (
+    *("-n6", "--dist=loadscope", "--no-loadscope-reorder"),
     *("--reruns=2", "--rerun-show-tracebacks", "-rfEs"),
 )
 # What breaks servers for minutes: the version of Python changes little there, so `tests` runs it
@@ -215,7 +215,7 @@ def add_tests(version: str, interpreter: str) -> None:
         for old in ROOT.glob(f"{data.name}.*"):
             old.unlink()
         session.run(
-            *("coverage", "run", "-m", "pytest", *IN_FOUR, *session.posargs),
+            *("coverage", "run", "-m", "pytest", *SHARED_OUT, *session.posargs),
             env={"COVERAGE_FILE": str(data)},
         )
 
@@ -265,7 +265,7 @@ def newer_consul(session: nox.Session) -> None:
         "python", "-m", "tests.interop.building", "consul", silent=True, stderr=None
     )
     session.run(
-        *("python", "-m", "pytest", *IN_FOUR),
+        *("python", "-m", "pytest", *SHARED_OUT),
         *(session.posargs or ("plugins/consul/tests", "tests/servers/test_consul.py")),
         env={"ENLIST_CONSUL_BINARY": str(built).strip()},
     )
@@ -311,7 +311,7 @@ def minimums(session: nox.Session) -> None:
     constraints = Path(session.create_tmp()) / "floors.txt"
     constraints.write_text("\n".join(floors(requirements, own=own)) + "\n")
     install_packages(session, *test_group(), "--constraint", str(constraints))
-    session.run("python", "-m", "pytest", *IN_FOUR, *(session.posargs or short_tests()))
+    session.run("python", "-m", "pytest", *SHARED_OUT, *(session.posargs or short_tests()))
 
 
 @nox.session
