@@ -16,8 +16,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from enlist.address import Address
 from enlist.errors import InvalidInfoError
@@ -53,8 +52,7 @@ class MalformedRecordError(ValueError):
     """A record cannot be read; the message says why, and is logged once with the record's key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One decoded record.
 
     Attributes:
@@ -66,8 +64,7 @@ class Record:
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(NamedTuple):
     """What Kitex's records do not store, and the owner."""
 
     owner: str = ""

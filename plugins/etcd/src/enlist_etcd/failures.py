@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from enlist.errors import (
@@ -49,7 +48,6 @@ class LeaseExistsError(RejectedError):
     """A lease of that id is there. Never leaves this package."""
 
 
-@dataclass(eq=False)
 class CallFailedError(Exception):
     """One call on one connection failed. Never leaves this package.
 
@@ -59,13 +57,12 @@ class CallFailedError(Exception):
         is_answer: whether it came from etcd, and so proves that the connection works.
     """
 
-    kind: Kind
-    error: RegistryError
-    is_answer: bool = False
-
-    def __post_init__(self) -> None:
-        """Have the message in a traceback."""
-        super().__init__(str(self.error))
+    def __init__(self, kind: Kind, error: RegistryError, *, is_answer: bool = False) -> None:
+        """Have the error's message in a traceback."""
+        super().__init__(str(error))
+        self.kind = kind
+        self.error = error
+        self.is_answer = is_answer
 
 
 class _RpcError(Protocol):
@@ -162,7 +159,7 @@ def failure_of(exc: _RpcError, endpoint: object) -> CallFailedError:
     if is_answer and kind is Kind.BROKEN:
         kind = Kind.ELSEWHERE
     error = error_type(_message(endpoint, f"{status}, {details}", ""))
-    return CallFailedError(kind, error, is_answer)
+    return CallFailedError(kind, error, is_answer=is_answer)
 
 
 def refusal_of(details: str, endpoint: object) -> CallFailedError | None:

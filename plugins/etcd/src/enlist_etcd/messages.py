@@ -6,11 +6,9 @@ library with etcd's messages in it would fail to import.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
     "AUTHENTICATE",
@@ -37,17 +35,13 @@ MessageClass: TypeAlias = Any
 
 _PACKAGE: Final = "enlist_etcd"
 _FILE: Final = Path(__file__).with_name("etcd.proto")
-_COMMENT: Final = re.compile(r"//.*")
-_MESSAGE: Final = re.compile(r"message (\w+) \{(.*?)\}", re.DOTALL)
-_FIELD: Final = re.compile(r"(repeated )?(\w+) (\w+) = (\d+);")
 # The numbers of google.protobuf.FieldDescriptorProto.
 _SCALARS: Final[Mapping[str, int]] = {"int64": 3, "int32": 5, "bool": 8, "string": 9, "bytes": 12}
 _MESSAGE_TYPE: Final = 11
 _OPTIONAL, _REPEATED = 1, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """One call of etcd's API.
 
     Attributes:
@@ -109,13 +103,20 @@ def parse_proto(text: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Return each message of a .proto with its fields, as FieldDescriptorProto takes them.
 
     Only what etcd.proto uses is understood: messages that are not nested, with plain and
-    repeated fields.
+    repeated fields, each on a line of its own.
     """
-    for name, body in _MESSAGE.findall(_COMMENT.sub("", text)):
-        yield name, [_field(*parts) for parts in _FIELD.findall(body)]
+    name, fields = "", list[dict[str, Any]]()
+    for line in text.splitlines():
+        match line.partition("//")[0].replace(";", " ;").split():
+            case ["message", name, "{"]:
+                fields = []
+            case [*repeated, kind, field, "=", number, ";"]:
+                fields.append(_field(kind, field, number, repeated=bool(repeated)))
+            case ["}"]:
+                yield name, fields
 
 
-def _field(repeated: str, kind: str, name: str, number: str) -> dict[str, Any]:
+def _field(kind: str, name: str, number: str, *, repeated: bool) -> dict[str, Any]:
     field: dict[str, Any] = {
         "name": name,
         "number": int(number),

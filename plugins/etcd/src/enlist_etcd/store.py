@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent import futures
 from typing import Final, NamedTuple, TypeAlias
 
 from enlist.errors import RegistryError, UnavailableError
@@ -125,8 +125,10 @@ class Store:
         self, items: Iterable[Item], deadline: Deadline
     ) -> Iterator[tuple[Sequence[Item], list[Lost] | RegistryError]]:
         """Give each batch with what became of it; after one that found etcd away none is sent."""
-        with ThreadPoolExecutor(_AT_A_TIME, "enlist-etcd-restore") as pool:
-            under_way: deque[tuple[Sequence[Item], Future[list[Lost] | RegistryError]]] = deque()
+        with futures.ThreadPoolExecutor(_AT_A_TIME, "enlist-etcd-restore") as pool:
+            under_way: deque[tuple[Sequence[Item], futures.Future[list[Lost] | RegistryError]]] = (
+                deque()
+            )
             away = False
             for batch in self._batches(items):
                 if away:
