@@ -55,19 +55,18 @@ def test_works_beside_gevent_that_has_replaced_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options,last",
+    "shown,last",
     [
-        ("{}", "UnsupportedError: uWSGI runs no threads in this process"),
-        ("{'threads': b'1'}", "UnsupportedError: uWSGI runs no threads in this process"),
-        ("{'enable-threads': True}", "opened"),
-        ("{'threads': b'4'}", "opened"),
+        ("has_threads=0", "UnsupportedError: uWSGI runs no threads in this process"),
+        ("has_threads=1", "opened"),
+        ("application=print", "opened"),  # the module of an application, as Django's may be
     ],
 )
-def test_refuses_uwsgi_without_threads(options: str, last: str, tmp_path: Path) -> None:
-    """Only uWSGI can make the module that shows its options, so one is put in its place."""
+def test_refuses_uwsgi_without_threads(shown: str, last: str, tmp_path: Path) -> None:
+    """Only uWSGI can make the module that shows what it runs, so one is put in its place."""
     program = f"""
         import sys, types
-        sys.modules["uwsgi"] = types.SimpleNamespace(opt={options})
+        sys.modules["uwsgi"] = types.SimpleNamespace({shown})
         import enlist
         enlist.open_registry(sys.argv[1]).close()
         print("opened")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
 from typing import Final
 
 from enlist.errors import UnsupportedError
@@ -28,8 +27,8 @@ def check_threads() -> None:
         UnsupportedError: uWSGI runs without threads, gevent or eventlet has replaced them, or
             this is a subinterpreter that allows none in the background.
     """
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is not None and not _allows_threads(getattr(uwsgi, "opt", {})):
+    # Only the server's own module has this: an application's may be called uwsgi too.
+    if not getattr(sys.modules.get("uwsgi"), "has_threads", True):
         raise UnsupportedError(
             "uWSGI runs no threads in this process, so nothing could keep a registration alive; "
             "start uWSGI with --enable-threads"
@@ -48,11 +47,6 @@ def check_threads() -> None:
             f"this interpreter allows no background threads ({exc}); open the registry in the main "
             "interpreter of the process"
         ) from exc
-
-
-def _allows_threads(options: Mapping[str, object]) -> bool:
-    """Whether uWSGI was started with threads: asked for, or because it serves with several."""
-    return bool(options.get("enable-threads")) or options.get("threads", b"1") not in {b"1", "1"}
 
 
 def _replaced_threads() -> str | None:
