@@ -269,11 +269,11 @@ def test_run_refuses_the_listener_of_a_stranger(place: str, port: int) -> None:
 
 def test_run_gives_up_on_a_port_that_never_opens(place: str, port: int) -> None:
     """After --ready-timeout the command is stopped, and the message says what was missing."""
-    with run(place, port, "deaf", "--ready-timeout", "1500ms") as program:
+    with run(place, port, "deaf", "--ready-timeout", "3500ms") as program:
         status = program.ended()
 
     assert status == 125
-    assert "was not ready within 1.5 s" in program.errors
+    assert "was not ready within 3.5 s" in program.errors
     assert "or give a longer --ready-timeout" in program.errors
     assert program.said[-1] == "heard SIGTERM"
 
