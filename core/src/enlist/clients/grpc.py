@@ -21,17 +21,23 @@ was seen to accept connections just before.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
+from enlist.clients.grpc_attempts import Attempts, Repeating
 from enlist.clients.grpc_calls import StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from enlist.clients.grpc_connections import Connection, Connections
-from enlist.clients.grpc_failures import never_sent
-from enlist.errors import InvalidOptionError, NoInstanceError
+from enlist.clients.grpc_reaching import (
+    accepts,
+    channel_options,
+    connectivity,
+    end_of,
+    left_until,
+)
+from enlist.errors import NoInstanceError
 from enlist.finding.resolver import Resolver
 from enlist.finding.view import Snapshot
 from enlist.info import Info
@@ -40,15 +46,6 @@ __all__ = ["ResolverChannel", "channel"]
 
 _T = TypeVar("_T")
 _Connectivity = grpc.ChannelConnectivity
-
-_CONNECT_WITHIN_S: Final = 3.0
-# gRPC waits up to 20 s for a connection and up to 2 min before it tries again: too long where
-# there are others to call, and where servers come back at the address that they had.
-_OPTIONS: Final = {
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": int(_CONNECT_WITHIN_S * 1000),
-    "grpc.max_reconnect_backoff_ms": 1000,
-}
 
 
 def channel(
@@ -79,18 +76,15 @@ def channel(
     Raises:
         InvalidOptionError: ``attempts`` is not 1 or more, or ``repeatable`` is a text.
     """
-    if not isinstance(attempts, int) or attempts < 1:
-        raise InvalidOptionError("attempts", attempts, "must be a whole number, 1 or more")
-    if isinstance(repeatable, str):
-        raise InvalidOptionError("repeatable", repeatable, "must be a list of methods, or True")
-    chosen = list({**_OPTIONS, **dict(options)}.items())
+    repeating = Repeating(repeatable, attempts)
+    chosen = channel_options(options)
 
     def connect(target: str) -> grpc.Channel:
         if credentials is None:
             return grpc.insecure_channel(target, chosen, compression)
         return grpc.secure_channel(target, credentials, chosen, compression)
 
-    return ResolverChannel(resolver, Connections(resolver, connect), repeatable, attempts)
+    return ResolverChannel(resolver, Connections(connect, lambda one: one.close()), repeating)
 
 
 class ResolverChannel(grpc.Channel):
@@ -103,15 +97,15 @@ class ResolverChannel(grpc.Channel):
     def __init__(
         self,
         resolver: Resolver,
-        connections: Connections,
-        repeatable: Collection[str] | bool,
-        attempts: int,
+        connections: Connections[grpc.Channel],
+        repeating: Repeating,
     ) -> None:
         """Be made by :func:`channel`."""
         self._resolver = resolver
         self._connections = connections
-        self._repeatable = repeatable
-        self._attempts = attempts
+        self._repeating = repeating
+        self._unfollow = resolver.on_change(connections.follow)
+        connections.follow(resolver.snapshot())
         self._subscriptions: dict[Callable[[_Connectivity], None], Callable[[], None]] = {}
 
     # Generated code passes _registered_method, which would only make calls a little faster.
@@ -185,7 +179,7 @@ class ResolverChannel(grpc.Channel):
         told: list[_Connectivity] = []
 
         def tell(snapshot: Snapshot) -> None:
-            state = _connectivity(snapshot)
+            state = connectivity(snapshot)
             if told[-1:] != [state]:
                 told[:] = [state]
                 callback(state)
@@ -202,6 +196,7 @@ class ResolverChannel(grpc.Channel):
         """Close every channel underneath, which cancels the calls that run."""
         for callback in list(self._subscriptions):
             self.unsubscribe(callback)
+        self._unfollow()
         self._connections.close()
 
     def __enter__(self) -> Self:
@@ -224,20 +219,16 @@ class ResolverChannel(grpc.Channel):
             call: makes the call on a channel, in so many seconds.
             timeout: for all of it together.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        tried: list[Info] = []
-        sent = 0
+        end = end_of(timeout)
+        attempts = Attempts(method, self._repeating)
         failure: grpc.RpcError | None = None
         while True:
-            connection = self._next(tried, failure)
+            connection = self._next(attempts.tried, failure)
             try:
-                answer = call(connection.channel, _left(end))
+                answer = call(connection.channel, left_until(end))
             except grpc.RpcError as exc:
                 failure = exc
-                connection.answered(yes=exc.code() is not grpc.StatusCode.UNAVAILABLE)
-                was_sent = not never_sent(exc, connection.addr)
-                sent += was_sent
-                if sent == self._attempts or (was_sent and not self._may_repeat(method, exc)):
+                if not attempts.failed(exc, connection):
                     raise
             else:
                 connection.answered()
@@ -254,7 +245,7 @@ class ResolverChannel(grpc.Channel):
             begin: begins the call on a channel, to last so many seconds.
             timeout: for all of it together.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = end_of(timeout)
         tried: list[Info] = []
         while True:
             try:
@@ -263,28 +254,29 @@ class ResolverChannel(grpc.Channel):
                 if not tried:
                     raise
                 # Nobody accepts: gRPC's own error, from any of them, says why.
-                return self._begun(self._next([]), begin, _left(end))
-            left = _left(end)
-            if connection.reached(
-                _CONNECT_WITHIN_S if left is None else min(left, _CONNECT_WITHIN_S)
+                return self._begun(self._next([]), begin, left_until(end))
+            if connection.trusted or connection.answered(
+                yes=accepts(connection.addr, left_until(end))
             ):
-                return self._begun(connection, begin, _left(end))
+                return self._begun(connection, begin, left_until(end))
             self._connections.give_back(connection)
 
-    def _next(self, tried: list[Info], failure: grpc.RpcError | None = None) -> Connection:
+    def _next(
+        self, tried: list[Info], failure: grpc.RpcError | None = None
+    ) -> Connection[grpc.Channel]:
         """Return a connection that was not tried yet; raise the failure if there is none."""
         try:
-            info, connection = self._connections.borrow(tried)
+            info = self._resolver.pick(exclude=list(tried))
         except NoInstanceError:
             if failure is None:
                 raise
             raise failure from None
         tried.append(info)
-        return connection
+        return self._connections.borrow(info)
 
     def _begun(
         self,
-        connection: Connection,
+        connection: Connection[grpc.Channel],
         begin: Callable[[grpc.Channel, float | None], Any],
         left: float | None,
     ) -> Any:
@@ -297,20 +289,3 @@ class ResolverChannel(grpc.Channel):
         if not call.add_callback(give_back):
             give_back()  # it has ended already
         return call
-
-    def _may_repeat(self, method: str, error: grpc.RpcError) -> bool:
-        if error.code() is not grpc.StatusCode.UNAVAILABLE:
-            return False
-        if isinstance(self._repeatable, bool):
-            return self._repeatable
-        return method in self._repeatable
-
-
-def _left(end: float | None) -> float | None:
-    return None if end is None else max(0.0, end - time.monotonic())
-
-
-def _connectivity(snapshot: Snapshot) -> _Connectivity:
-    if any(info.weight for info in snapshot.instances):
-        return _Connectivity.READY
-    return _Connectivity.TRANSIENT_FAILURE if snapshot.listed else _Connectivity.CONNECTING
