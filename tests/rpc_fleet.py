@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import grpc  # noqa: TID253 - the clients are gRPC's
 from thriftpy2.rpc import make_client  # noqa: TID253 - and those of thriftpy2
@@ -18,12 +21,15 @@ from core.tests.grpc_program import SLOWLY
 from core.tests.thrift_program import who_thrift
 from docs.examples.thrift_pool import ThriftPool
 from enlist.clients.grpc import channel
+from enlist.clients.grpc_aio import AsyncResolverChannel
+from enlist.clients.grpc_aio import channel as aio_channel
 from enlist.finding.resolver import Resolver
 from enlist.opening import open_registry
 
 _EACH_NTH_IS_SLOW: Final = 20
 _TIMEOUT_S: Final = 20.0
 _WHO: Final = "/echo.Echo/Who"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,44 @@ def _grpc_calls(resolver: Resolver, repeatable: bool) -> Iterator[Callable[..., 
 
 
 @contextmanager
+def _grpc_aio_calls(resolver: Resolver, repeatable: bool = False) -> Iterator[Callable[..., str]]:  # noqa: FBT001, FBT002 - as above
+    """Clients in one loop, which has a thread of its own; the threads of the load wait for them."""
+    with _running_loop() as loop:
+
+        def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+            return asyncio.run_coroutine_threadsafe(work(), loop).result(2 * _TIMEOUT_S)
+
+        async def opened() -> AsyncResolverChannel:
+            return aio_channel(resolver, repeatable=repeatable)
+
+        made = run(opened)
+
+        async def ask(request: bytes) -> str:
+            who: Any = made.unary_unary(_WHO)
+            answer: bytes = await who(request, timeout=_TIMEOUT_S)
+            return answer.decode()
+
+        try:
+            yield lambda slowly: run(partial(ask, SLOWLY if slowly else b""))
+        finally:
+            run(made.close)
+
+
+@contextmanager
+def _running_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="clients")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        gc.collect()  # grpc.aio ends its poller with the last of its objects
+
+
+@contextmanager
 def _thrift_calls(resolver: Resolver, repeatable: bool) -> Iterator[Callable[..., str]]:  # noqa: FBT001 - as above
     timeout_ms = int(_TIMEOUT_S * 1000)
     with closing(ThriftPool(who_thrift.Who, resolver, timeout_ms)) as pool:
@@ -133,4 +177,8 @@ KINDS: Final = (
     Kind("grpc", ("core.tests.grpc_program", "sync"), _grpc_plain_calls, _grpc_calls),
     Kind("grpc.aio", ("core.tests.grpc_program", "aio"), _grpc_plain_calls, _grpc_calls),
     Kind("thrift", ("core.tests.thrift_program",), _thrift_plain_calls, _thrift_calls),
+)
+"""One for the servers of each framework."""
+AIO_CLIENTS: Final = Kind(
+    "grpc.aio clients", ("core.tests.grpc_program", "aio"), _grpc_aio_calls, _grpc_aio_calls
 )

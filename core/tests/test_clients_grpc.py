@@ -13,9 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import grpc  # noqa: TID253 - the tests are gRPC's clients and servers
-import psutil
 import pytest
 
+from core.tests.grpc_world import (
+    BEHIND,
+    BREAK,
+    CHAT,
+    LISTEN,
+    SAY,
+    TELL,
+    WEIGHTY,
+    connections,
+    dead_server,
+    seen_by,
+)
 from core.tests.serving_world import NO_TIME
 from enlist.address import Address
 from enlist.clients.grpc import ResolverChannel, channel
@@ -26,21 +37,7 @@ from enlist.frameworks.grpc import enlisted
 from enlist.info import Info
 from enlist.opening import open_registry
 from enlist.registry import Registry
-from tests.servers.ports import claim_port
 from tests.waiting import eventually
-
-WEIGHTY = 65_535
-"""A weight beside which one of 1 is hardly ever picked."""
-SAY = "/echo.Echo/Say"
-LISTEN = "/echo.Echo/Listen"
-TELL = "/echo.Echo/Tell"
-CHAT = "/echo.Echo/Chat"
-BREAK = "/echo.Echo/Break"
-BEHIND = (
-    "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.9:50051: "
-    "Failed to connect to remote host: Connection refused"
-)
-"""What gRPC tells a server whose own call to another one has failed, and what that passes on."""
 
 
 class Echo:
@@ -131,30 +128,6 @@ def server(
     ):
         seen_by(resolver, registration.info)
         yield registration.info, echo
-
-
-@contextmanager
-def dead_server(registry: Registry, resolver: Resolver) -> Iterator[None]:
-    """A server that has died and is still enlisted, which clients see and prefer."""
-    with claim_port() as port:
-        info = Info(service_name="echo", addr=f"127.0.0.1:{port.number}", weight=WEIGHTY)
-        registry.register(info)
-        seen_by(resolver, info)
-        yield
-
-
-def seen_by(resolver: Resolver, info: Info) -> None:
-    """Wait until clients see a server."""
-    eventually(lambda: info in resolver.instances, why=f"{info} is seen")
-
-
-def connections(info: Info) -> int:
-    """How many connections of this process lead to a server."""
-    assert info.addr is not None
-    return sum(
-        bool(each.raddr) and each.raddr.port == info.addr.port
-        for each in psutil.Process().net_connections("tcp")
-    )
 
 
 def all_ways(made: grpc.Channel) -> list[Any]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.lifecycle import fleet, load
-from tests.rpc_fleet import KINDS, Kind
+from tests.rpc_fleet import AIO_CLIENTS, KINDS, Kind
 
 pytestmark = pytest.mark.flaky(reruns=0)  # a second try would hide a lost call
 DRAIN_S = 3.0  # half of the default; clients on a busy machine learn late
 
-each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+each_kind = pytest.mark.parametrize("kind", [*KINDS, AIO_CLIENTS], ids=lambda kind: kind.name)
 
 
 @each_kind

@@ -113,6 +113,11 @@ class Connections(Generic[_C]):
             idle = [each.channel for each in leavers if not each.calls]
         self._close_all(idle)
 
+    def refuse(self) -> None:
+        """Lend nothing any more; what was lent stays open until the close."""
+        with self._lock:
+            self._closed = True
+
     def close(self) -> None:
         """Close every channel, which cancels the calls that run; a second time does nothing."""
         with self._lock:
