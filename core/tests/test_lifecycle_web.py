@@ -7,8 +7,9 @@ import logging
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -84,19 +85,27 @@ UVICORN = "uvicorn --workers 2 --port {port} core.tests.web_app:asgi"
 
 @contextmanager
 def web_client(place: str) -> Iterator[Callable[[], str]]:
-    """A plain client: a pick for each call, and connections that are kept."""
+    """A plain client: a pick for each call, and connections that each thread keeps.
+
+    Threads that shared connections would now and then close one that another has begun to use.
+    """
     turns = itertools.count()
     limits = httpx.Limits(keepalive_expiry=IDLE_S)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each call
+    kept = threading.local()
     with (
         open_registry(place) as registry,
         registry.resolver("echo") as resolver,
-        httpx.Client(limits=limits, timeout=20, trust_env=False) as client,
+        ExitStack() as clients,
     ):
 
         def call() -> str:
+            if not hasattr(kept, "client"):
+                made = httpx.Client(limits=limits, timeout=20, trust_env=False)
+                kept.client = clients.enter_context(made)
             path = SLOWLY if next(turns) % EACH_NTH_IS_SLOW == 0 else "/"
-            return client.get(f"http://{resolver.pick().addr}{path}").raise_for_status().text
+            url = f"http://{resolver.pick().addr}{path}"
+            return str(kept.client.get(url).raise_for_status().text)
 
         yield call
 
