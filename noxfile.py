@@ -62,12 +62,12 @@ TYPED = (
 EXAMPLE = "docs/examples/enlist-redis"
 NOT_INSTALLED = {"gssapi"}  # compiled against the system's Kerberos, which few machines have
 COVERED_PERCENT = 95
-# Most tests wait for servers and time-outs, so six processes keep two cores busy, and share the
+# Most tests wait for servers and time-outs, so four processes keep two cores busy, and share the
 # tests as tests/sharing.py says. A test that a busy machine made too late is tried again, and the
 # summary shows what was wrong: one that is named often is to be mended. It also names each test
 # that was skipped, for what a system forbids.
 SHARED_OUT = (
-    *("-n6", "--dist=loadscope", "--no-loadscope-reorder"),
+    *("-n4", "--dist=loadscope", "--no-loadscope-reorder"),
     *("--reruns=2", "--rerun-show-tracebacks", "-rfEs"),
 )
 # What breaks servers for minutes: the version of Python changes little there, so `tests` runs it

@@ -280,7 +280,7 @@ def test_run_gives_up_on_a_port_that_never_opens(place: str, port: int) -> None:
 
 def test_run_kills_a_command_that_does_not_stop_after_a_failed_start(place: str, port: int) -> None:
     """A failed start leaves no process behind, whatever the command does with SIGTERM."""
-    with run(place, port, "stubborn", "--ready-timeout", "1s", "--grace", "200ms") as program:
+    with run(place, port, "stubborn", "--ready-timeout", "3500ms", "--grace", "200ms") as program:
         pid = int(program.says("pid"))
         status = program.ended()
 

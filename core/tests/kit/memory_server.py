@@ -5,7 +5,9 @@ end by the server's own clock; a watch is a stream of full lists. Records and le
 FOLDER, so that a killed server has them again; each lease then begins anew.
 """
 
+import ctypes
 import json
+import signal
 import socketserver
 import sys
 import threading
@@ -16,6 +18,7 @@ from typing import Any
 
 Json = dict[str, Any]
 PAUSE_S = 0.02
+PR_SET_PDEATHSIG = 1
 
 
 class State:
@@ -149,6 +152,8 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
+    if sys.platform == "linux":  # end with the tests, also if these are killed
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     port, folder, *password = sys.argv[1:]
     state = State(Path(folder) / "state.json", "".join(password))
 
