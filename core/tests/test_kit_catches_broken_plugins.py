@@ -26,12 +26,16 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     chosen = [one for one in BREAKS if f"{CAUGHT}[{one.__name__}]" in asked]
 
     def run(plugin: type[MemoryRegistry]) -> Tried:
-        folder = tmp_path_factory.mktemp(plugin.__name__)
-        value = f"{plugin.__module__}:{plugin.__qualname__}"
-        return try_plugin("broken", value, folder, only=[BREAKS[plugin]])
+        return try_broken(plugin, tmp_path_factory.mktemp(plugin.__name__))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(chosen, pool.map(run, chosen), strict=True))
+
+
+def try_broken(plugin: type[MemoryRegistry], folder: Path) -> Tried:
+    """Run the tests of the one rule that the plugin breaks."""
+    value = f"{plugin.__module__}:{plugin.__qualname__}"
+    return try_plugin("broken", value, folder, only=[BREAKS[plugin]])
 
 
 @pytest.mark.timeout(300)
@@ -52,9 +56,11 @@ def test_correct_plugin_keeps_every_rule(tmp_path: Path) -> None:
     "plugin, rule_id", [pytest.param(one, rule, id=one.__name__) for one, rule in BREAKS.items()]
 )
 @pytest.mark.timeout(600)
-def test_broken_plugin_is_caught(plugin: type[MemoryRegistry], rule_id: str, runs: Runs) -> None:
+def test_broken_plugin_is_caught(
+    plugin: type[MemoryRegistry], rule_id: str, runs: Runs, tmp_path: Path
+) -> None:
     """Each broken plugin fails a test of the rule that it breaks, and the failure has the rule."""
-    tried = runs[plugin]
+    tried = runs.pop(plugin, None) or try_broken(plugin, tmp_path)  # a second try is a new run
 
     assert tried.report.with_verdict(Verdict.BROKEN) == (rule_id,), tried.output
     assert RULES[rule_id].text.splitlines()[0] in tried.output

@@ -258,10 +258,12 @@ class RegisterRules(KitTests):
         leaves = trial.info(name, addr="10.78.0.1:80")
         stay = [trial.info(name, addr=f"10.78.0.1:80{end}") for end in ("8", "80")]
         elsewhere = trial.info(longer, addr="10.78.0.1:80")
-        server.register_all([leaves, *stay, elsewhere])
-        server.deregister(leaves)
-        trial.found(client, stay)
-        trial.found(client, [elsewhere])
+        server.register_all([*stay, elsewhere])
+        for _ in range(5):  # a beat that comes just then may repair what went too, but once
+            server.register(leaves)
+            server.deregister(leaves)
+            trial.found(client, stay)
+            trial.found(client, [elsewhere])
 
     def test_R6_a_name_that_everybody_left_is_not_listed(self, trial: Trial) -> None:
         """The names of services are those of which somebody is there."""
