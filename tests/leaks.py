@@ -9,7 +9,6 @@ that a test had started.
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,7 @@ import psutil
 import pytest
 
 from tests import orphans
-
-_PAUSE_S = 0.02
+from tests.waiting import what_stays
 
 _RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 _FORK_SERVER = "multiprocessing.forkserver"
@@ -143,10 +141,7 @@ def find_left(before: Held, *, within_s: float, servers: bool = True) -> list[st
     Returns:
         One name for each thing that is left; empty at once when nothing is.
     """
-    deadline = time.monotonic() + within_s
-    while (left := held(servers=servers).beyond(before)) and time.monotonic() < deadline:
-        time.sleep(_PAUSE_S)
-    return left
+    return what_stays(lambda: held(servers=servers).beyond(before), within_s=within_s)
 
 
 def _blame(left: list[str]) -> None:

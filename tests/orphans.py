@@ -6,15 +6,14 @@ carries a mark from the tests on.
 
 import contextlib
 import os
-import time
 from typing import Final
 
 import psutil
 
+from tests.waiting import what_stays
+
 MARK: Final = "TESTS_RUN_BY"
 """The variable that holds the process id of the tests."""
-
-_PAUSE_S: Final = 0.05
 
 
 def mark() -> None:
@@ -28,10 +27,7 @@ def find_orphans(*, within_s: float) -> list[str]:
     Args:
         within_s: how long something may take to end, in seconds.
     """
-    deadline = time.monotonic() + within_s
-    while (left := _orphans()) and time.monotonic() < deadline:
-        time.sleep(_PAUSE_S)
-    return left
+    return what_stays(_orphans, within_s=within_s)
 
 
 def _orphans() -> list[str]:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import eventually, what_stays
 
 
 def test_eventually_returns_the_value_when_the_condition_becomes_true() -> None:
@@ -39,3 +39,11 @@ def test_eventually_sees_the_work_of_another_thread() -> None:
 
     assert eventually(done.is_set, why="the worker is done")
     worker.join()
+
+
+def test_what_stays_waits_for_what_is_ending() -> None:
+    """What goes in time is not named, and what does not is."""
+    looks = iter([["a", "b"], ["b"], []])
+
+    assert what_stays(lambda: next(looks), within_s=10) == []
+    assert what_stays(lambda: ["b"], within_s=0) == ["b"]

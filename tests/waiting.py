@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
@@ -43,3 +44,16 @@ def eventually(condition: Callable[[], T], *, within_s: float = 10.0, why: str) 
             raise AssertionError(message)
         time.sleep(max(0.0, min(pause_s, deadline - time.monotonic())))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def what_stays(look: Callable[[], list[U]], *, within_s: float) -> list[U]:
+    """Look again and again until nothing is left, and return what is left in the end.
+
+    Args:
+        look: gives what is left at the moment.
+        within_s: how long it may take to end, in seconds.
+    """
+    deadline = time.monotonic() + within_s
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(_LONGEST_PAUSE_S)
+    return left
