@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import gc
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -26,6 +28,16 @@ BEHIND: Final = (
     "Failed to connect to remote host: Connection refused"
 )
 """What gRPC tells a server whose own call to another one has failed, and what that passes on."""
+
+
+def run_loop(story: Coroutine[Any, Any, None], *, debug: bool = False) -> None:
+    """Run an event loop, and have grpc.aio end its poller, which the last of its objects does.
+
+    Some of them are held in circles, as by the traceback of an exception, and are a matter for
+    the garbage collector.
+    """
+    asyncio.run(story, debug=debug)
+    gc.collect()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from core.tests.grpc_world import (
     WEIGHTY,
     connections,
     dead_server,
+    run_loop,
     seen_by,
 )
 from core.tests.serving_world import NO_TIME
@@ -136,14 +137,13 @@ def unheard(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Res
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run in a loop, which has to be left as empty as it was, and have grpc.aio end its poller."""
+    """Run in a loop, which has to be left as empty as it was."""
 
     async def alone() -> None:
         await story()
         await until(lambda: len(asyncio.all_tasks()) == 1, "no task is left")
 
-    asyncio.run(alone(), debug=True)
-    gc.collect()
+    run_loop(alone(), debug=True)
 
 
 async def until(condition: Callable[[], object], why: str) -> None:

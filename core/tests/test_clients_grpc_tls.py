@@ -1,6 +1,5 @@
 """The gRPC channels that follow a service, over TLS."""
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 import enlist.clients.grpc
 import enlist.clients.grpc_aio
-from core.tests.grpc_world import LISTEN, SAY
+from core.tests.grpc_world import LISTEN, SAY, run_loop
 from enlist.finding.resolver import Resolver
 from enlist.info import Info
 from enlist.opening import open_registry
@@ -70,7 +69,7 @@ def test_aio_channel_speaks_tls(resolver: Resolver, authority: Authority) -> Non
             assert await say(b"one", timeout=20) == b"one"
             assert [each async for each in listen(b"two", timeout=20)] == [b"two"]
 
-    asyncio.run(story())
+    run_loop(story())
 
 
 def test_channel_trusts_no_stranger(resolver: Resolver, tmp_path: Path) -> None:

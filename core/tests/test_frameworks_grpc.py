@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import errno
-import gc
 import queue
 import signal
 import socket
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from core.tests.grpc_program import PID, Who, handlers
+from core.tests.grpc_world import run_loop
 from core.tests.serving_world import (
     LONG,
     NO_TIME,
@@ -57,15 +57,6 @@ def server() -> Iterator[grpc.Server]:
         made = grpc.server(pool, handlers=handlers(Who(PID).who))
         yield made
         made.stop(None).wait()
-
-
-def run_loop(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run an event loop, and have grpc.aio end its poller, which the last of its objects does.
-
-    That an exception's traceback still holds one is a matter for the garbage collector.
-    """
-    asyncio.run(coroutine)
-    gc.collect()
 
 
 def call(target: str) -> bytes:
