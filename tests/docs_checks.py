@@ -36,7 +36,8 @@ _UNIT_SETTINGS = {
     "Unit": {"Description", "After", "Wants", "Requires"},
     "Service": {
         *("Type", "User", "Group", "Environment", "EnvironmentFile", "ExecStart", "KillMode"),
-        *("Restart", "RestartSec", "TimeoutStopSec", "LoadCredential", "RuntimeDirectory"),
+        *("SuccessExitStatus", "Restart", "RestartSec", "TimeoutStopSec"),
+        *("LoadCredential", "RuntimeDirectory"),
     },
     "Install": {"WantedBy"},
 }

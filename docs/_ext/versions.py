@@ -10,6 +10,20 @@ from tests.servers.fetch import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("core", "plugins/etcd", "plugins/zookeeper", "plugins/consul", "plugins/prometheus")
+USED_WITH = {
+    "eventlet": "refused, in a sentence",
+    "fastapi": "uvicorn, hypercorn",
+    "gevent": "refused, in a sentence",
+    "grpcio": "servers and clients of gRPC",
+    "grpcio-health-checking": "`health=True` of a gRPC server",
+    "gunicorn": "WSGI servers",
+    "httpx": "clients over HTTP",
+    "hypercorn": "ASGI servers",
+    "starlette": "uvicorn, hypercorn",
+    "thriftpy2": "servers and clients of Thrift",
+    "uvicorn": "ASGI servers",
+    "waitress": "WSGI servers under `enlist run`",
+}
 _PYTHON = "Programming Language :: Python :: 3."
 
 Table: TypeAlias = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -17,9 +31,12 @@ Table: TypeAlias = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 def project(package: str) -> Mapping[str, Any]:
     """Return the table ``project`` of a package's project file."""
-    text = (ROOT / package / "pyproject.toml").read_text(encoding="utf-8")
-    table: Mapping[str, Any] = tomllib.loads(text)["project"]
+    table: Mapping[str, Any] = _settings(package)["project"]
     return table
+
+
+def _settings(folder: str) -> Mapping[str, Any]:
+    return tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def packages() -> Table:
@@ -37,6 +54,14 @@ def _package_row(package: str) -> Sequence[str]:
     return f"`{table['name']}`", table["version"], listed, ", ".join(needs)
 
 
+def frameworks() -> Table:
+    """Return what servers and clients are made with, by the lowest version in the tests."""
+    group = map(str, _settings(".")["dependency-groups"]["test"])
+    lowest = dict(one.split(">=") for one in group if ">=" in one)
+    rows = [(f"`{name}`", lowest[name], use) for name, use in USED_WITH.items()]
+    return ("package", "from version", "for"), rows
+
+
 def servers() -> Table:
     """Return the server software that the tests start, by the version that they are made with."""
     rows = []
@@ -49,4 +74,8 @@ def servers() -> Table:
     return ("server", "tested with", "oldest taken from PATH by the tests"), rows
 
 
-TABLES: Mapping[str, Callable[[], Table]] = {"packages": packages, "servers": servers}
+TABLES: Mapping[str, Callable[[], Table]] = {
+    "packages": packages,
+    "frameworks": frameworks,
+    "servers": servers,
+}

@@ -14,7 +14,7 @@ from enlist.errors import InvalidOptionError
 
 __all__ = ["RESERVED", "write_plugin"]
 
-RESERVED: Final = frozenset({"consul", "etcd", "local", "zookeeper"})
+RESERVED: Final = frozenset({"consul", "etcd", "local", "prometheus", "zookeeper"})
 """The names of the backends that are published together with enlist."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*")
@@ -76,7 +76,7 @@ def _check(name: str) -> None:
         rule = "must be a lower-case letter, then lower-case letters and digits, as in 'acme'"
         raise InvalidOptionError("name", name, rule)
     if name in RESERVED:
-        rule = "is the name of a backend that comes from enlist itself; choose another one"
+        rule = "is the name of a package that comes from enlist itself; choose another one"
         raise InvalidOptionError("name", name, rule)
 
 
