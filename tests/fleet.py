@@ -110,9 +110,11 @@ def come_back(scenario: Scenario, seed: int = 0) -> Outcome:
             following = at + pace.wait_s(at)
         else:
             answers[keeper] += 1
-            pace.answered(answered_at)
+            pace.heard(answered_at)
             missing -= answers[keeper] == ANSWERS_TO_BE_BACK
             in_round = answers[keeper] < ANSWERS_TO_BE_BACK
+            if not in_round:
+                pace.completed()
             following = answered_at + (0.0 if in_round else pace.wait_s(answered_at))
         heapq.heapreplace(arrivals, (following, keeper))
     return Outcome(1.0 - missing / scenario.keepers, now)

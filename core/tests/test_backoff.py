@@ -37,7 +37,8 @@ def after(*steps: Callable[[Backoff], None], chance: float = 1.0) -> Backoff:
 
 
 def answered(pace: Backoff) -> None:
-    pace.answered(NOW)
+    pace.heard(NOW)
+    pace.completed()
 
 
 def refused(pace: Backoff) -> None:
@@ -59,7 +60,7 @@ def test_follows_the_time_to_live_that_the_server_grants() -> None:
     pace = backoff(0.0)
     assert not pace.granted
 
-    pace.answered(NOW, 60.0)
+    pace.heard(NOW, 60.0)
 
     assert pace.granted
     assert (pace.valid_for_s, pace.interval_s, pace.wait_s(NOW)) == (60.0, 20.0, 20.0)

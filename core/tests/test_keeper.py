@@ -6,7 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from core.tests.keeping_world import OURS, THEIRS, TTL_S, Kept, World, WorldPlugin, server
-from enlist.errors import PluginBugError, RejectedError, TimedOutError, UnavailableError
+from enlist.errors import (
+    PluginBugError,
+    RegistryError,
+    RejectedError,
+    TimedOutError,
+    UnavailableError,
+)
 from enlist.hookspecs import Beat, Lost, Why, hookimpl
 from enlist.info import Info
 from enlist.states import State
@@ -500,3 +506,155 @@ def test_waits_for_a_write_under_way_no_longer_than_its_deadline(kept: Kept) -> 
             kept.table.held([later], deadline),
         ):
             pass
+
+
+class WriteProtected(WorldPlugin):
+    """The plugin of a server that answers signs of life and carries out no write."""
+
+    refuses: RegistryError | None = None
+
+    @hookimpl
+    def restore(self, infos: Sequence[Info], timeout_s: float) -> Sequence[Lost]:
+        self.world.reach("restore", timeout_s)
+        if self.refuses is not None:
+            raise self.refuses
+        return super().restore(infos, timeout_s)
+
+    @hookimpl
+    def deregister(self, info: Info, timeout_s: float) -> None:
+        if self.refuses is not None:
+            self.world.calls.append("deregister")
+            self.world.clock.advance(timeout_s)
+            raise self.refuses
+        super().deregister(info, timeout_s)
+
+
+def test_does_not_repeat_a_refused_repair_without_a_pause(world: World) -> None:
+    """Where beats are answered and writes are refused the pace is that of any other failure."""
+    plugin = WriteProtected(world)
+    kept = Kept(world, plugin=plugin)
+    kept.register(ONE)
+    kept.run(INTERVAL_S)
+    world.records.clear()
+    plugin.refuses = RejectedError("no space")
+
+    begun = kept.clock.seconds
+    rounds = 200
+    for _ in range(rounds):
+        kept.clock.advance(kept.keeper.seconds_to_round() or 0.0)
+        kept.keeper.round()
+    assert kept.clock.seconds - begun > rounds * INTERVAL_S / 16
+    plugin.refuses = None
+    kept.run_until(lambda: is_ours(world), INTERVAL_S)
+
+
+def test_beats_although_a_removal_is_not_answered(world: World) -> None:
+    """K1: a server that carries out no removal must not cost the others their lives."""
+    plugin = WriteProtected(world)
+    kept = Kept(world, plugin=plugin)
+    kept.register(ONE)
+    kept.register(server(2))
+    plugin.refuses = TimedOutError("locked")
+    with pytest.raises(TimedOutError):
+        kept.deregister(server(2))
+
+    kept.run(10 * TTL_S)
+
+    world.bury()
+    assert is_ours(world)
+
+
+def test_repairs_although_a_removal_is_not_answered(world: World) -> None:
+    """K3: what is lost is written again while another record cannot be removed."""
+
+    class Stuck(WorldPlugin):
+        @hookimpl
+        def deregister(self, info: Info, timeout_s: float) -> None:
+            self.world.clock.advance(timeout_s)
+            raise TimedOutError("locked")
+
+    kept = Kept(world, plugin=Stuck(world))
+    kept.register(ONE)
+    kept.register(server(2))
+    with pytest.raises(TimedOutError):
+        kept.deregister(server(2))
+    kept.run(INTERVAL_S)
+    del world.records[ONE.identity]
+
+    kept.run_until(lambda: is_ours(world), 2 * INTERVAL_S)
+
+
+def test_removes_thousands_between_beats(world: World) -> None:
+    """K1, K6: what is owed after an outage takes its time, and the beats go on beside it."""
+
+    class Slow(WorldPlugin):
+        @hookimpl
+        def deregister(self, info: Info, timeout_s: float) -> None:
+            super().deregister(info, timeout_s)
+            self.world.clock.advance(0.05)
+
+    kept = Kept(world, plugin=Slow(world))
+    kept.register(ONE)
+    kept.calls.register_all([server(number) for number in range(2, 1_000)], kept.deadline())
+    world.fault = "away"
+    for number in range(2, 1_000):
+        with pytest.raises(UnavailableError):
+            kept.deregister(server(number))
+    world.heal()
+    world.calls.clear()
+
+    kept.run_until(lambda: list(world.records) == [ONE.identity], 20 * INTERVAL_S)
+
+    assert "restore" not in world.calls, "it never died"
+
+
+def test_reaches_every_one_without_keep_alive(world: World) -> None:
+    """Where writing all takes longer than a round they take turns, the oldest first."""
+    latest: dict[str, float] = {}
+
+    class Seed:
+        @hookimpl
+        def register(self, info: Info, timeout_s: float) -> None:
+            world.clock.advance(0.1)
+            latest[str(info.addr)] = world.clock.seconds
+
+        @hookimpl
+        def deregister(self, info: Info) -> None:
+            del latest[str(info.addr)]
+
+    kept = Kept(world, plugin=Seed())
+    for number in range(100):
+        kept.register(server(number))
+
+    kept.run(4 * TTL_S)
+
+    assert len(latest) == 100
+    assert min(latest.values()) > world.clock.seconds - TTL_S
+
+
+def test_removes_a_beat_that_came_late_without_keep_alive(world: World) -> None:
+    """K6: a beat that writes may be carried out late, as any write may."""
+
+    class Seed:
+        @hookimpl
+        def register(self, info: Info, timeout_s: float) -> None:
+            world.reach("register", timeout_s, lambda: world.put(OURS, info))
+            world.put(OURS, info)
+
+        @hookimpl
+        def deregister(self, info: Info, timeout_s: float) -> None:
+            world.reach("deregister", timeout_s)
+            world.remove(OURS, info.identity)
+
+    kept = Kept(world, plugin=Seed())
+    kept.register(ONE)
+    kept.run(INTERVAL_S)
+    world.fault = "frozen"
+    kept.keeper.round()
+    world.heal(late_s=1.0)
+    kept.deregister(ONE)
+    kept.clock.advance(2.0)
+    world.catch_up()
+    assert is_ours(world)
+
+    kept.run_until(lambda: not world.records, 2 * TTL_S)

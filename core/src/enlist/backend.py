@@ -163,7 +163,10 @@ class Backend:
         """Register one after another; raise only if nothing came of any."""
         deadline = Deadline(self._clock, timeout_s)
         lost: list[Lost] = []
-        for info in infos:
+        for done, info in enumerate(infos):
+            if done and not deadline.left_s:
+                lost += [Lost(left, Why.FAILED) for left in infos[done:]]
+                break
             try:
                 self.register(info, deadline.remaining_s())
             except RegistryError as exc:

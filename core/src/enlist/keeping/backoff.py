@@ -30,8 +30,9 @@ _MOST_PATIENCE_INTERVALS: Final = 8
 class Backoff:
     """The pace of one keeper.
 
-    Call :meth:`answered` or :meth:`failed` after each attempt; then :meth:`wait_s` says how long
-    to wait before the next, and :attr:`patience_s` how long to wait for its answer.
+    An attempt is some calls. Call :meth:`heard` for each that was answered, and :meth:`completed`
+    or :meth:`failed` at the end; then :meth:`wait_s` says how long to wait before the next attempt,
+    and :attr:`patience_s` how long to wait for an answer.
     """
 
     def __init__(self, valid_for_s: float, rng: random.Random) -> None:
@@ -74,13 +75,21 @@ class Backoff:
         quarter = self.interval_s / _RETRIES_PER_INTERVAL
         return min(quarter * 2.0**self._overload, self.interval_s * _MOST_PATIENCE_INTERVALS)
 
-    def answered(self, now: float, valid_for_s: float | None = None) -> None:
-        """Note an answer, and the time to live that it granted if it granted one."""
+    def heard(self, now: float, valid_for_s: float | None = None) -> None:
+        """Note an answer, and the time to live that it granted if it granted one.
+
+        The server is not drowning then, but the attempt may still fail: where signs of life are
+        answered and writes are refused, the next attempt must not follow at once for ever.
+        """
         if valid_for_s is not None:
             self._valid_for_s = valid_for_s
             self._granted = True
-        self._failures = self._overload = 0
+        self._overload = 0
         self._answered_at = now
+
+    def completed(self) -> None:
+        """Note that nothing failed in an attempt."""
+        self._failures = 0
 
     def failed(self, *, timed_out: bool) -> None:
         """Note a failure; one that timed out also calms the pace down."""

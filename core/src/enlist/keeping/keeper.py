@@ -1,15 +1,16 @@
 """Keeps the wanted registrations true, whatever the backend and the network do.
 
-A *round* is: the removals still owed, one sign of life for all, then a repair of what is lost.
+A *round* is: one sign of life for all, the removals still owed, then a repair of what is lost.
 It is an ordinary method, so that tests run hours of outages in milliseconds; the thread that
 runs rounds in production is :class:`enlist.keeping.supervisor.Supervisor`.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from enlist.backend import Backend
 from enlist.clock import Clock, Deadline
@@ -24,6 +25,9 @@ from enlist.states import State
 
 __all__ = ["Keeper", "Listener"]
 
+_REMOVALS_SHARE: Final = 0.5
+"""How much of an interval the removals of a round may take: beats and repairs need the rest."""
+_NEVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _logger = logging.getLogger(__name__)
 
 
@@ -90,32 +94,42 @@ class Keeper:
         self._next_round = min(self._next_round, now + self._backoff.retry_s(now))
 
     def round(self) -> None:
-        """Do what is due, and set the time of the next round. Never raises."""
+        """Do what is due, and set the time of the next round."""
+        began = self._clock.monotonic()
+        # Whatever escapes, such as an extension's SystemExit, the next one is not due at once.
+        self._next_round = began + self._backoff.interval_s
         try:
-            wait_s = self._attempt()
+            self._next_round = began + self._attempt()
         except PluginBugError as exc:
             _logger.exception("%s: a round met a bug; the keeper goes on", self._backend.name)
-            wait_s = self._failed(exc)
+            self._failed(exc)
         except RegistryError as exc:
-            wait_s = self._failed(exc)
+            self._failed(exc)
         except Exception as exc:
             _logger.exception(
                 "%s: the keeper met an error that nobody foresaw; it goes on", self._backend.name
             )
-            wait_s = self._failed(PluginBugError(f"unforeseen {type(exc).__name__} in the keeper"))
-        self._next_round = self._clock.monotonic() + wait_s
+            self._failed(PluginBugError(f"unforeseen {type(exc).__name__} in the keeper"))
         self._table.announce()
 
     def _attempt(self) -> float:
-        """Make the calls of a round; return the seconds until the next."""
-        removed = self._remove_owed()
+        """Make the calls of a round; return the seconds from its begin until the next.
+
+        The sign of life comes first: whatever becomes of the rest, those that live must not die.
+        """
         written = self._table.written()
-        if written:
-            self._beat(written)
-        progressed = self._repair()
+        in_time = not written or self._beat(written)
+        try:
+            removals = self._remove_owed()
+        except UnavailableError:
+            if written:  # the beat was answered, so what is lost need not wait for this
+                self._repair()
+            raise
+        in_time = self._repair() and removals.left == 0 and in_time
         if not written:
-            self._hear_of_backend(removed=removed)
-        return 0.0 if progressed else self._backoff.wait_s(self._clock.monotonic())
+            self._hear_of_backend(removed=removals.tried > 0)
+        self._backoff.completed()
+        return self._backoff.wait_s(self._clock.monotonic()) if in_time else 0.0
 
     def _hear_of_backend(self, *, removed: bool) -> None:
         """Learn without a beat whether the backend answers: by a probe, or by the removals."""
@@ -123,33 +137,45 @@ class Keeper:
         if watched:
             self._backend.probe(watched[0], self._backoff.patience_s)
         if watched or removed:
-            self._answered()
+            self._heard()
 
-    def _answered(self, valid_for_s: float | None = None) -> None:
-        self._backoff.answered(self._clock.monotonic(), valid_for_s)
+    def _heard(self, valid_for_s: float | None = None) -> None:
+        self._backoff.heard(self._clock.monotonic(), valid_for_s)
         self._listener.backend_answered()
 
-    def _failed(self, error: RegistryError) -> float:
+    def _failed(self, error: RegistryError) -> None:
         self._backoff.failed(timed_out=isinstance(error, TimedOutError))
         if isinstance(error, UnavailableError):
             self._listener.backend_failed(error)
         elif not isinstance(error, PluginBugError):
             # A refusal is an answer: what is watched can still be true.
             self._listener.backend_answered()
-        return self._backoff.wait_s(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._next_round = now + self._backoff.wait_s(now)
 
     def _patience(self) -> Deadline:
         return Deadline(self._clock, self._backoff.patience_s)
 
-    def _remove_owed(self) -> bool:
-        """Carry out the removals that are owed; return whether there were any."""
+    def _remove_owed(self) -> _Removals:
+        """Carry out the removals that are owed, as many as fit beside a round's other calls.
+
+        Raises:
+            UnavailableError: the backend did not answer one; the others would wait as long.
+        """
         claims = self._table.claim_idle(lambda entry: not entry.wanted)
+        # Those that are confirmed, and only repeated for fear of a late write, come last.
+        claims.sort(key=lambda claim: claim.entry.settles_at is not None)
+        time = Deadline(self._clock, self._backoff.interval_s * _REMOVALS_SHARE)
+        tried = 0
         try:
             for claim in claims:
+                if tried and not time.left_s:
+                    break
                 self._remove(claim)
+                tried += 1
         finally:
             self._table.release(claims)
-        return bool(claims)
+        return _Removals(tried, len(claims) - tried)
 
     def _remove(self, claim: Claim) -> None:
         try:
@@ -160,46 +186,59 @@ class Keeper:
             # This one alone is refused; the table has its error. The others must not wait for it.
             self._table.announce()
 
-    def _beat(self, written: Sequence[Claim]) -> None:
-        # Without keep_alive a beat writes each record again, and must not meet another write.
-        writes = "keep_alive" not in self._backend.abilities
-        claims = self._table.claim_idle(_is_written) if writes else written
+    def _beat(self, written: Sequence[Claim]) -> bool:
+        """Give a sign of life for all; return whether there was time for every one."""
+        if "keep_alive" in self._backend.abilities:
+            return self._beat_all(written, self._backoff.patience_s)
+        # Each record is written again, which must not meet another write, and takes its time.
+        claims = self._table.claim_idle(_is_written)
+        claims.sort(key=lambda claim: claim.entry.last_success or _NEVER)
         try:
-            if claims:
-                self._beat_all(claims)
+            return not claims or self._beat_all(claims, self._backoff.interval_s, writes=True)
         finally:
-            if writes:
-                self._table.release(claims)
+            self._table.release(claims)
 
-    def _beat_all(self, claims: Sequence[Claim]) -> None:
+    def _beat_all(
+        self, claims: Sequence[Claim], patience_s: float, *, writes: bool = False
+    ) -> bool:
         try:
-            beat = self._backend.keep_alive(
-                [claim.info for claim in claims], self._backoff.patience_s
-            )
+            beat = self._backend.keep_alive([claim.info for claim in claims], patience_s)
         except RegistryError as exc:
+            if writes:
+                self._writer.unanswered(claims, exc)
             self._table.doubt(claims, exc)
             raise
-        self._take_in(claims, {item.info.identity: item for item in beat.lost})
-        self._answered(beat.valid_for_s)
+        lost = {item.info.identity: item for item in beat.lost}
+        self._take_in(claims, lost, writes=writes)
+        self._heard(beat.valid_for_s)
+        return not writes or all(item.error or item.why is not Why.FAILED for item in beat.lost)
 
-    def _take_in(self, claims: Sequence[Claim], lost: Mapping[Identity, Lost]) -> None:
+    def _take_in(
+        self, claims: Sequence[Claim], lost: Mapping[Identity, Lost], *, writes: bool
+    ) -> None:
         if not lost:
             self._table.seen_alive(claims)
             return
         self._table.seen_alive(claim for claim in claims if claim.info.identity not in lost)
         for claim in claims:
             if (item := lost.get(claim.info.identity)) is not None:
-                self._take_in_loss(claim, item)
+                self._take_in_loss(claim, item, writes=writes)
 
-    def _take_in_loss(self, claim: Claim, lost: Lost) -> None:
+    def _take_in_loss(self, claim: Claim, lost: Lost, *, writes: bool) -> None:
         if lost.why is Why.FAILED:
-            self._table.doubt([claim], lost.error)
+            error = lost.error or NotReachedError()
+            if writes:
+                self._writer.unanswered([claim], error)
+            self._table.doubt([claim], error)
         else:
             state = State.LOST if lost.why is Why.GONE else State.SUPERSEDED
             self._table.settle(claim, state, lost.error)
 
     def _repair(self) -> bool:
-        """Write what is to be written; return whether some was done when time ran out."""
+        """Write what is to be written; return whether there was time for every one.
+
+        No time for any is a failure of the backend, and no reason to go on at once.
+        """
         now = self._clock.monotonic()
 
         def is_due(entry: Entry) -> bool:
@@ -210,15 +249,22 @@ class Keeper:
         claims = self._table.claim_idle(is_due)
         try:
             if not claims:
-                return False
+                return True
             patience = max(self._backoff.interval_s, self._backoff.patience_s)
             failed = self._writer.write_all(claims, Deadline(self._clock, patience))
         finally:
             self._table.release(claims)
-        self._answered()
-        return len(failed) < len(claims) and any(
+        self._heard()
+        return len(failed) == len(claims) or not any(
             isinstance(error, NotReachedError) for error in failed.values()
         )
+
+
+class _Removals(NamedTuple):
+    """How many removals a round has tried, and how many it had no time for."""
+
+    tried: int
+    left: int
 
 
 def _is_written(entry: Entry) -> bool:

@@ -19,6 +19,10 @@ __all__ = ["NotReachedError", "Writer"]
 class NotReachedError(UnavailableError):
     """The time of a bulk write ended before this one; the server has not failed."""
 
+    def __init__(self, message: str = "not reached within the time allowed") -> None:
+        """Say so."""
+        super().__init__(message)
+
 
 class Writer:
     """Writes and removes records for which the caller holds the claims."""
@@ -33,7 +37,7 @@ class Writer:
         try:
             self._backend.register(claim.info, deadline.remaining_s())
         except RegistryError as exc:
-            self._note_unknown_outcome([claim], exc)
+            self.unanswered([claim], exc)
             raise
         self._table.enlisted([claim])
 
@@ -53,7 +57,7 @@ class Writer:
                 [claim.info for claim in claims], deadline.remaining_s()
             )
         except RegistryError as exc:
-            self._note_unknown_outcome(claims, exc)
+            self.unanswered(claims, exc)
             self._table.doubt(claims, exc)
             raise
         lost = {item.info.identity: item for item in answers}
@@ -70,8 +74,8 @@ class Writer:
 
     def _take_in(self, claim: Claim, item: Lost, deadline: Deadline) -> RegistryError | None:
         if item.why is not Why.SUPERSEDED:
-            error = item.error or NotReachedError("not reached within the time allowed")
-            self._note_unknown_outcome([claim], error)
+            error = item.error or NotReachedError()
+            self.unanswered([claim], error)
         elif claim.takes_over:
             try:
                 self.write(claim, deadline)
@@ -94,7 +98,7 @@ class Writer:
             raise
         self._table.forget([claim])
 
-    def _note_unknown_outcome(self, claims: Sequence[Claim], error: RegistryError) -> None:
+    def unanswered(self, claims: Sequence[Claim], error: RegistryError) -> None:
         """Remember that the server may still carry the write out."""
         unknown = isinstance(error, (UnavailableError, PluginBugError))
         if unknown and not isinstance(error, NotReachedError):
