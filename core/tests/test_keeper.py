@@ -496,9 +496,9 @@ def test_the_newest_call_wins_over_one_that_waits(kept: Kept) -> None:
 def test_waits_for_a_write_under_way_no_longer_than_its_deadline(kept: Kept) -> None:
     """R7: waiting for another call of ours counts too."""
     kept.register(ONE)
-    ((ticket, _),) = kept.table.want([ONE])
+    (ticket,) = kept.table.want([ONE])
     with kept.table.held([ticket], kept.deadline()):
-        ((later, _),) = kept.table.want([server(1, weight=5)])
+        (later,) = kept.table.want([server(1, weight=5)])
         deadline = kept.deadline()
         kept.clock.advance(10)
         with (
@@ -658,3 +658,83 @@ def test_removes_a_beat_that_came_late_without_keep_alive(world: World) -> None:
     assert is_ours(world)
 
     kept.run_until(lambda: not world.records, 2 * TTL_S)
+
+
+def test_two_failed_calls_leave_nothing_wanted(kept: Kept, world: World) -> None:
+    """What both callers were told has failed is not what the second goes back to."""
+    world.fault = "away"
+    (first,) = kept.table.want([ONE])
+    with pytest.raises(UnavailableError):
+        kept.register(server(1, weight=5))
+    kept.table.take_back(first, UnavailableError("away"))
+    kept.table.called([first], agreed=False)
+    world.heal()
+
+    kept.run(2 * TTL_S)
+
+    assert not world.records
+    assert kept.states() == {}
+
+
+def test_goes_back_to_the_newest_call_that_succeeded(kept: Kept, world: World) -> None:
+    """A call that ended well while a newer one was failing is what remains."""
+    kept.register(server(1, weight=1))
+    (ticket,) = kept.table.want([server(1, weight=2)])
+    world.fault = "away"
+    with pytest.raises(UnavailableError):
+        kept.register(server(1, weight=3))
+    kept.table.called([ticket], agreed=True)
+    assert kept.table.get(ONE.identity) == server(1, weight=1)
+    with pytest.raises(UnavailableError):
+        kept.register(server(1, weight=4))
+    world.heal()
+
+    kept.run(2 * INTERVAL_S)
+
+    assert is_ours(world, server(1, weight=2))
+
+
+def test_a_second_deregister_waits_for_the_first(kept: Kept, world: World) -> None:
+    """R6: neither returns before the record is gone."""
+    kept.register(ONE)
+    first, second = kept.table.unwant(ONE), kept.table.unwant(ONE)
+    with kept.table.held([second], kept.deadline()):
+        deadline = kept.deadline()
+        kept.clock.advance(10)
+        with pytest.raises(TimedOutError), kept.table.held([first], deadline):
+            pass
+    kept.table.called([second], agreed=False)
+
+    kept.deregister(ONE)
+
+    assert not world.records
+    with kept.table.held([first], kept.deadline()) as claims:
+        assert claims == []
+
+
+def test_is_not_ready_while_it_waits_to_be_registered_again(world: World) -> None:
+    """Wanted again after a removal that failed, it is pending, not leaving."""
+    kept = Kept(world, on_unavailable="retry")
+    kept.register(ONE)
+    world.fault = "away"
+    with pytest.raises(UnavailableError):
+        kept.deregister(ONE)
+
+    kept.register(ONE)
+
+    assert kept.states() == {ONE.identity: State.PENDING}
+
+
+def test_an_update_begins_from_what_is_wanted(kept: Kept, world: World) -> None:
+    """One that was read before another call changed it does nothing."""
+    kept.register(ONE)
+    read = kept.table.get(ONE.identity)
+    assert read is not None
+    kept.register(server(1, weight=5))
+
+    assert not kept.calls.update(server(1, weight=9), read, kept.deadline())
+
+    assert is_ours(world, server(1, weight=5))
+    kept.deregister(ONE)
+    assert not kept.calls.update(server(1, weight=9), read, kept.deadline())
+    assert not world.records

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,46 @@ def test_refuses_to_update_what_is_not_registered(registry: Registry) -> None:
     """An update is no registration by the back door."""
     with pytest.raises(InvalidInfoError, match="not registered here; register it first"):
         registry.update(ECHO, weight=3)
+
+
+def test_updates_from_two_threads_lose_nothing(url: str) -> None:
+    """An update that another one comes between begins anew, and says what is registered then."""
+
+    class Between:
+        done = False
+
+        @hookimpl
+        def enrich(self, info: Info) -> Info:
+            if info.weight == 3 and not self.done:
+                self.done = True
+                opened.update(ECHO, tags={"zone": "b"})
+            return replace(info, tags={**(info.tags or {}), "rack": "r7"})
+
+    with open_registry(url, extensions=[Between()]) as opened:
+        opened.register(ECHO)
+
+        updated = opened.update(ECHO, weight=3)
+
+        assert updated == replace(ECHO, weight=3, tags={"zone": "b", "rack": "r7"})
+        assert opened.resolve("echo") == (updated,)
+
+
+def test_an_update_registers_nothing_that_was_removed_meanwhile(url: str) -> None:
+    """K6: a deregister between its reading and its writing wins."""
+
+    class Between:
+        @hookimpl
+        def enrich(self, info: Info) -> None:
+            if info.weight == 3:
+                opened.deregister(ECHO)
+
+    with open_registry(url, extensions=[Between()]) as opened:
+        opened.register(ECHO)
+
+        with pytest.raises(InvalidInfoError, match="is not registered here"):
+            opened.update(ECHO, weight=3)
+
+        assert opened.resolve("echo") == ()
 
 
 def test_deregisters(registry: Registry, client: Registry) -> None:

@@ -182,16 +182,22 @@ class Registry:
             InvalidInfoError: it is not registered here, or a value breaks its rule.
             RegistryError: as :meth:`register`; what was registered stays.
         """
-        session, _ = self._call(timeout)
-        current = session.table.get(_checked_info(info).identity)
-        if current is None:
-            raise InvalidInfoError("info", info, "is not registered here; register it first")
-        if weight is not None:
-            current = replace(current, weight=weight)
-        if tags is not None:
-            current = replace(current, tags=tags)
-        self.register(current, timeout=timeout)
-        return current
+        session, deadline = self._call(timeout)
+        identity = _checked_info(info).identity
+        try:
+            while current := session.table.get(identity):
+                changed = replace(
+                    current,
+                    weight=current.weight if weight is None else weight,
+                    tags=current.tags if tags is None else tags,
+                )
+                changed = self._prepared(session, changed)
+                if session.calls.update(changed, current, deadline):
+                    return changed
+                # Another thread has changed it meanwhile: begin from what it has become.
+        finally:
+            session.supervisor.ensure_running()
+        raise InvalidInfoError("info", info, "is not registered here; register it first")
 
     def deregister(self, info: Info, *, timeout: dt.timedelta | None = None) -> None:
         """Remove a registration; when this returns, no client finds it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from enlist.backend import Backend
 from enlist.clock import Deadline
@@ -18,9 +18,6 @@ __all__ = ["Calls", "OnUnavailable"]
 
 OnUnavailable = Literal["raise", "retry"]
 """What a first ``register`` does that finds no backend: fail, or go on in the background."""
-
-_Wanted: TypeAlias = tuple[Claim, Info | None]
-"""A ticket, and what was wanted under its identity before."""
 
 _logger = logging.getLogger(__name__)
 
@@ -53,35 +50,45 @@ class Calls:
         self._hurry = hurry
 
     def register(self, info: Info, deadline: Deadline) -> None:
-        """Register; on failure what was wanted before is wanted again, unless told to retry."""
-        wanted = self._table.want([info])
-        tickets = [ticket for ticket, _ in wanted]
+        """Register; on failure what was agreed before is wanted again, unless told to retry."""
+        self._write(self._table.want([info]), deadline)
+
+    def update(self, info: Info, current: Info, deadline: Deadline) -> bool:
+        """Register in the place of ``current``; return False if that is not wanted any more."""
+        tickets = self._table.want_instead(info, current)
+        self._write(tickets, deadline)
+        return bool(tickets)
+
+    def _write(self, tickets: Sequence[Claim], deadline: Deadline) -> None:
+        agreed = False
         try:
             with self._table.held(tickets, deadline) as claims:
                 for claim in claims:
                     self._writer.write(claim, deadline)
+            agreed = True
         except RegistryError as exc:
-            self._give_up(wanted, exc)
-            if not self._may_wait(exc):
+            self._give_up(tickets, exc)
+            if not (agreed := self._may_wait(exc)):
                 raise
         finally:
-            self._table.called(tickets)
+            self._table.called(tickets, agreed=agreed)
         self._table.announce()
 
     def register_all(self, infos: Sequence[Info], deadline: Deadline) -> None:
         """Register in bulk; on failure nothing new stays wanted, unless told to retry."""
-        wanted = self._table.want(infos)
-        tickets = [ticket for ticket, _ in wanted]
+        tickets = self._table.want(infos)
+        agreed = False
         try:
             with self._table.held(tickets, deadline) as claims:
                 failed = self._writer.write_all(claims, deadline) if claims else {}
             self._raise_first(list(failed.values()), len(infos))
+            agreed = True
         except RegistryError as exc:
-            self._give_up(wanted, exc)
-            if not self._may_wait(exc):
+            self._give_up(tickets, exc)
+            if not (agreed := self._may_wait(exc)):
                 raise
         finally:
-            self._table.called(tickets)
+            self._table.called(tickets, agreed=agreed)
         self._table.announce()
 
     def _raise_first(self, failed: Sequence[RegistryError], asked: int) -> None:
@@ -92,12 +99,12 @@ class Calls:
                 f"{len(failed)} of {asked} could not be registered; the first because: {first}"
             ) from first
 
-    def _give_up(self, wanted: Iterable[_Wanted], error: RegistryError) -> None:
-        for ticket, before in wanted:
+    def _give_up(self, tickets: Iterable[Claim], error: RegistryError) -> None:
+        for ticket in tickets:
             if self._may_wait(error):
                 self._table.doubt([ticket], error)
             else:
-                self._table.take_back(ticket, before, error)
+                self._table.take_back(ticket, error)
         self._table.announce()
         self._hurry()
 
@@ -116,7 +123,7 @@ class Calls:
             self._hurry()
             raise type(exc)(f"{exc}; the removal goes on in the background") from exc
         finally:
-            self._table.called([ticket])
+            self._table.called([ticket], agreed=False)
         self._table.announce()
 
     def leave(self, deadline: Deadline) -> int:

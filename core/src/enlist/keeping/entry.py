@@ -28,6 +28,10 @@ class Entry:
     """The next restore has to write it, whatever a beat says."""
     takes_over: bool = True
     """It was asked for explicitly and not yet written, so it may replace another owner's record."""
+    agreed: Info | None = None
+    """What the newest call that succeeded has asked for, to which one that fails goes back."""
+    agreed_generation: int = 0
+    """The generation of that call; a deregister counts too, and leaves nothing to go back to."""
     callers: int = 0
     """Explicit calls under way; the keeper leaves the entry to them."""
     claimed_by: int = 0

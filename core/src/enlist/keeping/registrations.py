@@ -60,27 +60,36 @@ class Registrations:
 
     # --- explicit calls ----------------------------------------------------------------------
 
-    def want(self, infos: Iterable[Info]) -> list[tuple[Claim, Info | None]]:
-        """Note what is wanted now; return a ticket for each claim, and what was wanted before.
+    def want(self, infos: Iterable[Info]) -> list[Claim]:
+        """Note what is wanted now; return a ticket for each claim.
 
         The keeper stays away from the entries until :meth:`called` says that the call is over.
         """
         with self._lock:
             return [self._want(info) for info in infos]
 
-    def called(self, tickets: Iterable[Claim]) -> None:
-        """Note that the explicit call that was given these tickets is over, however it ended."""
+    def want_instead(self, info: Info, current: Info) -> list[Claim]:
+        """Do what :meth:`want` does if ``current`` is still what is wanted, else return nothing."""
+        with self._lock:
+            return [self._want(info)] if self.get(info.identity) is current else []
+
+    def called(self, tickets: Iterable[Claim], *, agreed: bool) -> None:
+        """Note that the explicit call with these tickets is over, and whether it holds."""
         with self._lock:
             for ticket in tickets:
-                ticket.entry.callers -= 1
+                entry = ticket.entry
+                entry.callers -= 1
+                if agreed and ticket.generation > entry.agreed_generation:
+                    entry.agreed, entry.agreed_generation = ticket.info, ticket.generation
 
-    def _want(self, info: Info) -> tuple[Claim, Info | None]:
+    def _want(self, info: Info) -> Claim:
         entry = self._entry_of(info)
-        before = entry.info if entry.generation and entry.wanted else None
         self._renew(entry)
         entry.info, entry.wanted, entry.to_write, entry.takes_over = info, True, True, True
+        if entry.state is State.LEAVING:
+            self._set_state(entry, State.PENDING, None)
         entry.callers += 1
-        return self._claim_on(entry), before
+        return self._claim_on(entry)
 
     def _entry_of(self, info: Info) -> Entry:
         identity = info.identity
@@ -99,15 +108,21 @@ class Registrations:
         return Claim(entry.info, entry.generation, entry.takes_over, entry)
 
     def unwant(self, info: Info) -> Claim:
-        """Note that ``info`` is not wanted any more; return a ticket, as :meth:`want` does."""
+        """Note that ``info`` is not wanted any more; return a ticket, as :meth:`want` does.
+
+        Of two calls for one identity the later waits for the earlier: neither may return before
+        the record is gone.
+        """
         with self._lock:
             entry = self._entry_of(info)
             entry.callers += 1
-            return self._unwant(entry)
+            leaving = entry.generation and not entry.wanted
+            return self._claim_on(entry) if leaving else self._unwant(entry)
 
     def _unwant(self, entry: Entry) -> Claim:
         self._renew(entry)
         entry.wanted = False
+        entry.agreed, entry.agreed_generation = None, entry.generation
         self._set_state(entry, State.LEAVING, None)
         return self._claim_on(entry)
 
@@ -258,19 +273,19 @@ class Registrations:
         if entry.unsettled and entry.settles_at is None:
             entry.settles_at = now + self._settling_s()
 
-    def take_back(self, ticket: Claim, before: Info | None, error: RegistryError) -> None:
-        """Undo a ``want`` that failed: what was wanted before is wanted again, or nothing is."""
+    def take_back(self, ticket: Claim, error: RegistryError) -> None:
+        """Undo a ``want`` that failed: what was agreed before is wanted again, or nothing is."""
         with self._lock:
             entry = ticket.entry
             if not ticket.is_current:
                 return
             self._renew(entry)
             entry.takes_over = False
-            if before is None:
+            if entry.agreed is None:
                 entry.wanted = False
                 self._set_state(entry, State.LEAVING, error)
             else:
-                entry.info = before
+                entry.info = entry.agreed
                 self._set_state(entry, State.LOST, error)
 
     def forget(self, claims: Iterable[Claim], *, for_good: bool = False) -> None:
