@@ -1,5 +1,6 @@
 """The one thread of a registry: it sleeps, wakes when something is due, and survives."""
 
+import asyncio
 import logging
 import math
 import threading
@@ -89,12 +90,15 @@ def test_serves_the_timers_of_the_watches(kept: Kept) -> None:
     supervisor.stop(5.0)
 
 
-def test_survives_timers_that_raise(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, asyncio.CancelledError])
+def test_survives_timers_that_raise(
+    kept: Kept, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
     """K9: logged with its traceback, and the thread goes on."""
     timers = Timers()
 
     def explode() -> None:
-        raise ZeroDivisionError
+        raise error
 
     timers.on_tick = explode
     timers.due_s = 0.01
@@ -104,7 +108,33 @@ def test_survives_timers_that_raise(kept: Kept, caplog: pytest.LogCaptureFixture
         eventually(lambda: timers.ticks > 2, within_s=10, why="it goes on")
     supervisor.stop(5.0)
 
-    assert "ZeroDivisionError" in caplog.text
+    assert error.__name__ in caplog.text
+
+
+def test_survives_what_leaves_a_round(
+    kept: Kept, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K9: an extension that exits when it hears of a change does not end the keeper's thread."""
+    supervisor = Supervisor(kept.keeper, Timers(), name="world")
+    kept.register(ONE)
+    heard = threading.Event()
+
+    def leave() -> None:
+        heard.set()
+        raise SystemExit
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(kept.table, "announce", leave)
+        supervisor.ensure_running()
+        assert heard.wait(10)
+    due_s = kept.keeper.seconds_to_round()
+    assert due_s is not None
+    assert due_s > 0, "the next round is not due at once, over and over"
+    kept.keeper.hurry()
+    supervisor.ensure_running()
+
+    eventually(lambda: world.calls.count("keep_alive") > 1, within_s=10, why="the next beat")
+    supervisor.stop(5.0)
 
 
 def test_starts_again_a_thread_that_died_and_says_so(
@@ -114,19 +144,19 @@ def test_starts_again_a_thread_that_died_and_says_so(
     monkeypatch.setattr(threading, "excepthook", lambda _: None)  # the death is the test's own
     timers = Timers()
 
-    def die() -> None:
-        raise SystemExit
-
-    timers.on_tick = die
-    timers.due_s = 0.0
     supervisor = Supervisor(kept.keeper, timers, name="world")
     before = threading.active_count()
-    supervisor.ensure_running()
-    eventually(lambda: threading.active_count() == before, within_s=10, why="it died")
+    supervisor.revive()
+    assert threading.active_count() == before, "a thread that never ran need not"
+    with monkeypatch.context() as patched:
+        patched.setattr(timers, "next_due_s", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            supervisor.ensure_running()
+        eventually(lambda: threading.active_count() == before, within_s=10, why="it died")
 
-    timers.on_tick = lambda: None
+    timers.due_s = 0.01
     with caplog.at_level(logging.ERROR):
-        supervisor.ensure_running()
+        supervisor.revive()
 
     eventually(lambda: timers.ticks >= 2, within_s=10, why="it looks again")
     supervisor.stop(5.0)

@@ -326,6 +326,7 @@ class Registry:
                 session = self._sessions.get(pid)
                 if session is None:
                     session = self._sessions[pid] = Session(self._plan)
+        session.supervisor.revive()  # whatever is asked of it, a registry keeps what it holds
         return session
 
     def _lock(self) -> threading.Lock:

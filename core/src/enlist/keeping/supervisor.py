@@ -60,6 +60,11 @@ class Supervisor:
         if time.monotonic() + self._pause_s() < self._sleeps_until - _SLACK_S:
             self._woken.set()
 
+    def revive(self) -> None:
+        """Start the thread again if it has died; one that never ran need not."""
+        if self._thread is not None and not self._thread.is_alive():
+            self._start()
+
     def _start(self) -> None:
         with self._lock:
             if self._stopping or (self._thread is not None and self._thread.is_alive()):
@@ -103,9 +108,14 @@ class Supervisor:
         return min(due_s, threading.TIMEOUT_MAX if round_s is None else round_s)
 
     def _look(self) -> None:
+        # BaseException too, such as an extension's SystemExit: it would end this thread alone,
+        # in silence, and with it every registration.
         try:
             self._watches.tick()
-        except Exception:
+        except BaseException:
             _logger.exception("%s: the watches met an error that nobody foresaw", self._name)
-        if self._keeper.seconds_to_round() == 0.0:
-            self._keeper.round()
+        try:
+            if self._keeper.seconds_to_round() == 0.0:
+                self._keeper.round()
+        except BaseException:
+            _logger.exception("%s: a round met an error that nobody foresaw", self._name)
