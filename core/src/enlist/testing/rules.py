@@ -175,7 +175,7 @@ _ALL: Final = (
         "K9",
         "The keeper survives bugs",
         "An exception that nobody foresaw is logged with its traceback, is one failed beat,\n"
-        "and the next beat comes. A keeper's thread that died is started again by the next call.",
+        "and the next beat comes. Nothing that a plugin or an extension raises ends the keeper.",
     ),
     Rule(
         "V1",
