@@ -2,9 +2,10 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,7 @@ class RedisRegistry:
 
     def __init__(self, options: RedisOptions, owner: str) -> None:
         """Take the options; no I/O."""
-        self._options, self._owner = options, owner
-        self._ttl_s = options.ttl.total_seconds()
+        self._options, self._owner, self._ttl_s = options, owner, options.ttl.total_seconds()
         self._common = (options.prefix, owner, round(self._ttl_s * 1_000))
 
     @hookimpl
@@ -92,15 +92,13 @@ class RedisRegistry:
     def watch(self, service_name: str, stop: Stop) -> Iterator[list[Info]]:
         """Yield the list, and look again when the bell rings or a record may have expired."""
         known, shown = Decoded[bytes](from_text), None
-        for_list = ("EVAL", scripts.LIST, 0, *self._common, service_name)
-        with self._line(ANSWER_S, stop) as line:
-            while answer := self._ask(line, ANSWER_S, *for_list, stop=stop):
+        with self._line(ANSWER_S, stop) as ask:
+            while answer := ask(ANSWER_S, "EVAL", scripts.LIST, 0, *self._common, service_name):
                 bell, rung, wait_ms, found = answer
                 if (infos := infos_of(found, known)) != shown:
                     yield infos
                 shown = infos
-                for_ring = ("XREAD", "BLOCK", wait_ms, "STREAMS", bell, rung)
-                self._ask(line, wait_ms / 1_000 + ANSWER_S, *for_ring, stop=stop)
+                ask(wait_ms / 1_000 + ANSWER_S, "XREAD", "BLOCK", wait_ms, "STREAMS", bell, rung)
 
     @hookimpl
     def services(self, timeout_s: float) -> list[str]:
@@ -117,27 +115,24 @@ class RedisRegistry:
 
     def _run(self, timeout_s: float, script: str, *arguments: str) -> Any:  # noqa: ANN401 - each script answers otherwise
         until = time.monotonic() + timeout_s
-        with self._line(timeout_s) as line:
-            left_s = until - time.monotonic()
-            return self._ask(line, left_s, "EVAL", script, 0, *self._common, *arguments)
+        with self._line(timeout_s) as ask:
+            return ask(until - time.monotonic(), "EVAL", script, 0, *self._common, *arguments)
 
     @contextmanager
-    def _line(self, timeout_s: float, stop: Stop | None = None) -> Iterator[Connection]:
+    def _line(self, timeout_s: float, stop: Stop | None = None) -> Iterator[Callable[..., Any]]:
         """Open a connection that sends nothing by itself, since that could not be stopped."""
         server = self._options.host[0]
         times = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), max(timeout_s, LOOK_S))
         line = Connection(server.host, server.port, **times, driver_info=None, protocol=2)
+        ask = partial(self._ask, line, stop)
         try:
             if secret := read_secret(self._options.password, self._options.password_file):
-                login = ("AUTH", self._options.username, secret.reveal())
-                self._ask(line, timeout_s, *login, stop=stop)
-            yield line
+                ask(timeout_s, "AUTH", self._options.username, secret.reveal())
+            yield ask
         finally:
             line.disconnect()
 
-    def _ask(
-        self, line: Connection, limit_s: float, *command: object, stop: Stop | None = None
-    ) -> Any:  # noqa: ANN401 - as above
+    def _ask(self, line: Connection, stop: Stop | None, limit_s: float, *command: object) -> Any:  # noqa: ANN401 - as above
         """Return the answer to a command; None if stopped before or meanwhile."""
         until = time.monotonic() + limit_s
         try:
