@@ -5,22 +5,24 @@ stands at its beginning. The set PREFIX:members:NAME has the addresses of a serv
 PREFIX:services the names, and the stream PREFIX:bell:NAME rings in all who watch the service.
 """
 
-# GET gives a text, false where there is none, or a table where something else lies there.
+# GET gives a text, false where there is none, or a table where something else lies there. For a
+# beat what is in no set is gone, since LIST and NAMES do not find it: so it is restored.
 EACH = """
 local prefix, owner, ttl, verb, states = ARGV[1], ARGV[2], ARGV[3], ARGV[4], {}
 for i = 5, #ARGV do
   local text, info = ARGV[i], cjson.decode(ARGV[i])
   local function key(kind) return prefix .. ':' .. kind .. ':' .. info.service_name end
   local record = key('record') .. '/' .. info.addr
-  local found = redis.pcall('GET', record)
+  local listed = redis.call('SISMEMBER', key('members'), info.addr) == 1
+    and redis.call('SISMEMBER', prefix .. ':services', info.service_name) == 1
+  local found = (listed or verb ~= 'renew') and redis.pcall('GET', record)
   local ours = type(found) == 'string' and found:find('{"owner":"' .. owner, 1, true) == 1
   if verb == 'register' or verb == 'restore' and (ours or not found) then
     redis.call('SET', record, text, 'PX', ttl)
     redis.call('SADD', key('members'), info.addr)
     redis.call('SADD', prefix .. ':services', info.service_name)
     ours = true
-  elseif verb == 'renew' and ours then
-    redis.call('PEXPIRE', record, ttl)
+  elseif verb == 'renew' and ours then redis.call('PEXPIRE', record, ttl)
   elseif verb == 'remove' and ours then
     redis.call('DEL', record)
     redis.call('SREM', key('members'), info.addr)
