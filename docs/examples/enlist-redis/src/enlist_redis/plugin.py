@@ -1,6 +1,7 @@
 """The plugin: what users choose, the hooks, and talking to Redis."""
 
 import datetime as dt
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,14 @@ from enlist_redis import scripts
 
 # How often a watch looks whether it is to stop, and how long it waits for an answer.
 LOOK_S, ANSWER_S = 0.1, 3.0
-MEANING: dict[tuple[type[Exception], ...], type[errors.RegistryError]] = {  # the first that fits
-    (exceptions.TimeoutError,): errors.TimedOutError,
-    (exceptions.AuthenticationError, exceptions.NoPermissionError): errors.UnauthorisedError,
-    (exceptions.ConnectionError, exceptions.ReadOnlyError): errors.UnavailableError,
-    (exceptions.RedisError,): errors.RejectedError,
+# What the client's classes mean and, since it has none for most of what fails inside of a script,
+# the server's words; the first that fits. A failover passes, and so does a memory that is full.
+PASSING = "BUSY|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|UNBLOCKED"
+MEANING = {
+    "TimeoutError": errors.TimedOutError,
+    "AuthenticationError|NoPermissionError|ACL failure|user executing": errors.UnauthorisedError,
+    f"ConnectionError|{PASSING}": errors.UnavailableError,
+    "": errors.RejectedError,
 }
 
 
@@ -85,8 +89,7 @@ class RedisRegistry:
     @hookimpl
     def resolve(self, service_name: str, timeout_s: float) -> list[Info]:
         """Return who is there; what has expired Redis no longer has."""
-        *_, found = self._run(timeout_s, scripts.LIST, service_name)
-        return infos_of(found, Decoded[bytes](from_text))
+        return infos_of(self._run(timeout_s, scripts.LIST, service_name)[-1], Decoded(from_text))
 
     @hookimpl
     def watch(self, service_name: str, stop: Stop) -> Iterator[list[Info]]:
@@ -120,7 +123,7 @@ class RedisRegistry:
 
     @contextmanager
     def _line(self, timeout_s: float, stop: Stop | None = None) -> Iterator[Callable[..., Any]]:
-        """Open a connection that sends nothing by itself, since that could not be stopped."""
+        """Yield what asks on a connection that sends nothing by itself: that none could stop."""
         server = self._options.host[0]
         times = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), max(timeout_s, LOOK_S))
         line = Connection(server.host, server.port, **times, driver_info=None, protocol=2)
@@ -143,6 +146,7 @@ class RedisRegistry:
                 if time.monotonic() > until:
                     raise exceptions.TimeoutError(f"no answer within {limit_s:g} s")
         except exceptions.RedisError as exc:
-            kind = next(ours for theirs, ours in MEANING.items() if isinstance(exc, theirs))
+            said = f"{type(exc).__mro__} {exc.status_code} {exc}"
+            kind = next(ours for words, ours in MEANING.items() if re.search(words, said))
             raise kind(f"redis at {self._options.host[0]}: {exc}") from exc
         return None
