@@ -138,3 +138,14 @@ def test_register_when_key_is_something_else(server: RedisServer) -> None:
     server.run("SET", "enlist:members:echo", "a text")
     with pytest.raises(RejectedError, match="WRONGTYPE"):
         plugin_of(server).register(ECHO, LIMIT_S)
+
+
+def test_keys_expire_when_all_have_left(server: RedisServer) -> None:
+    """Once somebody has looked, a name that was used keeps no key for ever."""
+    plugin = plugin_of(server)
+    plugin.register(ECHO, LIMIT_S)
+    plugin.deregister(ECHO, LIMIT_S)
+    assert plugin.services(LIMIT_S) == []
+    lasting = "for _, key in ipairs(redis.call('KEYS', '*')) do "
+    lasting += "if redis.call('TTL', key) < 0 then return key end end return 'none'"
+    assert server.run("EVAL", lasting, "0") == b"$4\r\nnone\r\n"

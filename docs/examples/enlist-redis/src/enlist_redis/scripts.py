@@ -2,7 +2,8 @@
 
 PREFIX:record:NAME/ADDRESS is the text of a record, and expires unless it is renewed; the owner
 stands at its beginning. The set PREFIX:members:NAME has the addresses of a service, the set
-PREFIX:services the names, and the stream PREFIX:bell:NAME rings in all who watch the service.
+PREFIX:services the names, and the stream PREFIX:bell:NAME rings in all who watch the service; it
+expires too.
 """
 
 # GET gives a text, false where there is none, or a table where something else lies there. For a
@@ -27,7 +28,10 @@ for i = 5, #ARGV do
     redis.call('DEL', record)
     redis.call('SREM', key('members'), info.addr)
   end
-  if verb ~= 'renew' then redis.call('XADD', key('bell'), 'MAXLEN', 1, '*', 'by', owner) end
+  if verb ~= 'renew' then
+    redis.call('XADD', key('bell'), 'MAXLEN', 1, '*', 'by', owner)
+    redis.call('EXPIRE', key('bell'), 86400)  -- no watch waits for a day without another look
+  end
   states[#states + 1] = ours and 'ours' or found and 'superseded' or 'gone'
 end
 return states"""
