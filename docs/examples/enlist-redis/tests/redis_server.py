@@ -88,6 +88,7 @@ class RedisServer:
         self.kill()
         if wipe:
             shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+            (self._folder / "appendonly.aof").unlink(missing_ok=True)  # Redis 6.2 has one file
         self.start()
 
     def freeze(self) -> None:
