@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -39,12 +40,23 @@ class _Link:
     server: asyncio.StreamWriter | None = None
     broken: bool = False  # something was swallowed: the byte streams no longer agree
 
+    @property
+    def ends(self) -> list[asyncio.StreamWriter]:
+        return [self.client, *filter(None, [self.server])]
+
     def abort(self) -> None:
-        for writer in (self.client, self.server):
-            if writer is not None and not writer.transport.is_closing():
-                sock = writer.get_extra_info("socket")
+        for writer in self.ends:
+            sock = writer.get_extra_info("socket")
+            if sock.fileno() >= 0:  # also one that is closing, and waits for its peer to read
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 writer.transport.abort()
+
+    async def close(self) -> None:
+        for writer in self.ends:
+            writer.close()
+        for writer in self.ends:
+            with suppress(OSError):  # it was reset meanwhile
+                await writer.wait_closed()
 
 
 class Proxy:
@@ -144,12 +156,18 @@ class Proxy:
 
     def close(self) -> None:
         """Reset all connections, end the thread, release the port. A second call does nothing."""
+        with self._claim:
+            try:
+                if self._thread.is_alive():
+                    self._do(self._shut())
+            finally:
+                self._end()
+
+    def _end(self) -> None:
         if self._thread.is_alive():
-            self._do(self._shut())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_CONTROL_TIMEOUT_S)
         self._loop.close()
-        self._claim.release()
 
     def _do(self, action: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(action, self._loop).result(_CONTROL_TIMEOUT_S)
@@ -164,11 +182,15 @@ class Proxy:
         )
 
     async def _unlisten(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        """Refuse everybody. To be called in the mode REFUSE, which resets who has just come."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            for each in listener.sockets:
+                self._loop.remove_reader(each)
+            await asyncio.sleep(0)  # asyncio fails with what it accepted and is yet to wrap
+            listener.close()
             await self._cut()
-            await self._listener.wait_closed()
-        self._listener = None
+            await listener.wait_closed()
 
     async def _enter(self, mode: Mode) -> None:
         self._mode = mode
@@ -189,7 +211,7 @@ class Proxy:
             link.abort()
 
     async def _shut(self) -> None:
-        await self._unlisten()
+        await self._enter(Mode.REFUSE)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -197,23 +219,24 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Begin a link. No coroutine: asyncio would log the cancelling of one as an error."""
-        task = self._loop.create_task(self._carry(reader, writer))
+        link = _Link(next(self._numbers), writer)
+        if self._mode is Mode.REFUSE:
+            link.abort()
+            return
+        self._links.add(link)
+        self._accepted += 1
+        task = self._loop.create_task(self._carry(link, reader))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(next(self._numbers), writer)
-        self._links.add(link)
-        self._accepted += 1
+    async def _carry(self, link: _Link, reader: asyncio.StreamReader) -> None:
         try:
             await self._forward(link, reader)
         except* OSError:  # the server refused, or either side reset: so does the proxy
             link.abort()
         finally:
+            await link.close()
             self._links.discard(link)
-            for end in (link.client, link.server):
-                if end is not None:
-                    end.close()
 
     async def _forward(self, link: _Link, from_client: asyncio.StreamReader) -> None:
         if self._mode is Mode.SWALLOW:

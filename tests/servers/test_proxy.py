@@ -1,5 +1,6 @@
 """The faulty network: forwards, delays, holds, loses, cuts, refuses, and is whole again."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -10,8 +11,10 @@ import pytest
 from tests.servers.echo import EchoServer
 from tests.servers.fixtures import ServerPool
 from tests.servers.ports import HOST
-from tests.servers.proxy import Proxy
+from tests.servers.proxy import Mode, Proxy
 from tests.waiting import eventually
+
+_PIECE = 4096  # smaller than what asyncio holds back
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +204,48 @@ def test_close_ends_everything_in_every_mode(echo: EchoServer, mode: str) -> Non
             connection.recv(1)
         with pytest.raises(ConnectionRefusedError):
             connect(proxy)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_refuse_resets_who_has_just_come(proxy: Proxy, turns: int) -> None:
+    """However far a new connection has come in the proxy's loop, it is reset, and none is left."""
+    proxy.stall()
+
+    async def connect_and_refuse() -> socket.socket:
+        connection = connect(proxy)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await proxy._enter(Mode.REFUSE)
+        return connection
+
+    refusing = asyncio.run_coroutine_threadsafe(connect_and_refuse(), proxy._loop)
+    with refusing.result(10) as connection, pytest.raises(ConnectionResetError):
+        connection.recv(1)
+    eventually(lambda: proxy.connections == 0, why="the link is forgotten")
+
+
+def test_close_resets_who_does_not_read_to_the_end() -> None:
+    """A connection whose end was sent, and waits for its client to read, is no reason to wait."""
+    passed: list[int] = []
+    with (
+        socket.create_server((HOST, 0)) as listener,
+        Proxy(
+            f"{HOST}:{listener.getsockname()[1]}",
+            tap=lambda _number, _by_client, data: passed.append(len(data)),
+        ) as proxy,
+        connect(proxy) as connection,
+    ):
+        served, _ = listener.accept()
+        with served:
+            (link,) = proxy._links
+            while not link.client.transport.get_write_buffer_size():
+                passed.clear()
+                served.sendall(bytes(_PIECE))
+                eventually(lambda: sum(passed) == _PIECE, why="it has passed")
+            connection.shutdown(socket.SHUT_WR)
+            assert served.recv(1) == b""
+        eventually(link.client.transport.is_closing, why="both ends have ended")
+        assert proxy.connections == 1
+
+    with pytest.raises(ConnectionRefusedError):
+        connect(proxy)
