@@ -250,10 +250,10 @@ def test_channel_does_not_repeat_a_call_of_which_a_gateway_says_that_it_went_now
 
 
 def test_channel_does_not_wait_for_a_unix_socket_that_nobody_accepts_on(
-    registry: Registry, resolver: Resolver, following: ResolverChannel, tmp_path: Path
+    registry: Registry, resolver: Resolver, following: ResolverChannel, socket_folder: Path
 ) -> None:
     """A hung server whose queue is full does not hold up a call beyond its time."""
-    path = f"{tmp_path}/hung"
+    path = f"{socket_folder}/hung"
     with (
         socket.socket(socket.AF_UNIX) as listener,
         socket.socket(socket.AF_UNIX) as waiting,

@@ -440,13 +440,13 @@ def hung_server(registry: Registry, resolver: Resolver, path: str) -> Iterator[N
 
 
 def test_channel_does_not_wait_for_a_unix_socket_that_nobody_accepts_on(
-    registry: Registry, resolver: Resolver, tmp_path: Path
+    registry: Registry, resolver: Resolver, socket_folder: Path
 ) -> None:
     """A hung server whose queue is full does not hold up a call beyond its time."""
 
     async def story() -> None:
         async with server(registry, resolver, "a", weight=1), channel(resolver) as following:
-            with hung_server(registry, resolver, f"{tmp_path}/hung"):
+            with hung_server(registry, resolver, f"{socket_folder}/hung"):
                 listen: Any = following.unary_stream(LISTEN)
                 assert [answer async for answer in listen(b"", timeout=5)] == [b"a", b""]
 

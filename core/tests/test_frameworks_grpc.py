@@ -80,11 +80,11 @@ def test_bind_returns_the_port_that_was_chosen(server: grpc.Server, listen: str,
     assert (addr.host, call(str(addr))) == (host, PID.encode())
 
 
-def test_bind_takes_a_unix_socket(server: grpc.Server, tmp_path: Path) -> None:
+def test_bind_takes_a_unix_socket(server: grpc.Server, socket_folder: Path) -> None:
     """A unix socket has no port to choose."""
-    addr = bind(server, f"unix:{tmp_path}/s")
+    addr = bind(server, f"unix:{socket_folder}/s")
     server.start()
-    assert addr == Address.unix(f"{tmp_path}/s")
+    assert addr == Address.unix(f"{socket_folder}/s")
     assert call(str(addr)) == PID.encode()
 
 

@@ -100,15 +100,17 @@ def test_enlisted_listens_where_it_is_told(processor: TProcessor, place: str, li
 
 
 def test_enlisted_takes_a_unix_socket_and_replaces_a_stale_one(
-    processor: TProcessor, place: str, tmp_path: Path
+    processor: TProcessor, place: str, socket_folder: Path
 ) -> None:
     """What a server that has ended left behind does not keep the next one from listening."""
     for _ in range(2):
         with (
-            enlisted(processor, "echo", f"unix:{tmp_path}/s", registry=place, drain=NO_TIME) as it,
+            enlisted(
+                processor, "echo", f"unix:{socket_folder}/s", registry=place, drain=NO_TIME
+            ) as it,
             client_of(it.info) as client,
         ):
-            assert it.info.addr == Address.unix(f"{tmp_path}/s")
+            assert it.info.addr == Address.unix(f"{socket_folder}/s")
             assert client.who(slowly=False) == PID
 
 
