@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.tests.serving_world import Program, found
@@ -43,6 +43,17 @@ def server(mode: str, port: int) -> tuple[str, ...]:
     return (sys.executable, "-W", "error", str(SERVER), mode, str(port))
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    """Have the command end what it runs, and wait for no drain.
+
+    It is told again and again: two signals that are on their way at once arrive as one.
+    """
+    while process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+
+
 @contextmanager
 def enlist_process(place: str, *arguments: str, wrapper: Sequence[str] = ()) -> Iterator[Program]:
     """Run the command while the block runs; what it started is left to the command."""
@@ -59,5 +70,4 @@ def enlist_process(place: str, *arguments: str, wrapper: Sequence[str] = ()) -> 
         try:
             yield Program(process)
         finally:
-            process.terminate()  # twice, so that no drain is waited for
-            process.terminate()
+            end(process)

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,6 +132,19 @@ def test_run_deregisters_then_drains_then_passes_sigterm_on(place: str, port: in
 
     assert status == TERM_STATUS
     assert program.said[-1] == "heard SIGTERM"
+
+
+def test_run_is_ended_before_its_drain_where_a_test_fails(place: str, port: int) -> None:
+    """Nothing of a test outlives it, and its other tries do not wait, however signals arrive."""
+    with run(place, port, "listen", drain="50s") as program:
+        pid = int(program.says("pid"))
+        enlisted(place)
+        program.told(signal.SIGSTOP)  # what it is sent meanwhile arrives as one
+        threading.Timer(0.1, program.told, [signal.SIGCONT]).start()
+        began = time.monotonic()
+
+    assert time.monotonic() - began < 40
+    assert not psutil.pid_exists(pid)
 
 
 def test_run_drains_for_as_long_as_it_was_told(place: str, port: int) -> None:
