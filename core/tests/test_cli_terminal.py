@@ -227,6 +227,7 @@ while True:
     sys.stdin.readline()
     os.tcsetpgrp(0, pid)
     os.killpg(pid, signal.SIGCONT)
+    print("resumed", flush=True)
 """
 """What a shell does with a job: waits, takes the terminal back, and resumes the job at Enter."""
 
@@ -243,13 +244,12 @@ def test_run_stops_and_resumes_with_its_command(place: str, *, reading: bool) ->
         shown.press(CTRL_Z)
         shown.shows("stopped")
         shown.press(b"\n")
+        shown.shows("resumed")
         if reading:
-            eventually(lambda: found(place, "web"), within_s=30, why="the command is back")
             shown.press(b"anna\n")
             shown.shows("you said anna")
             assert shown.status() == 0
         else:
-            eventually(lambda: found(place, "web"), within_s=30, why="the command is back")
             shown.press(CTRL_C)
             shown.shows("heard SIGINT")
             assert shown.status() == 7
