@@ -1,6 +1,6 @@
 """The conformance kit finds every broken plugin by the rule that it breaks, and no correct one."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,12 +16,12 @@ UNCLAIMED = {"compact"}
 CAUGHT = "test_broken_plugin_is_caught"
 AT_ONCE = 6  # most of the time of each is spent waiting
 
-Runs: TypeAlias = dict[type[MemoryRegistry], Tried]
+Runs: TypeAlias = dict[type[MemoryRegistry], Future[Tried]]
 
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """What the kit says of each broken plugin that a test of this run is about."""
+    """What the kit says of each broken plugin that a test of this run is about, or why nothing."""
     asked = {item.name for item in request.session.items}
     chosen = [one for one in BREAKS if f"{CAUGHT}[{one.__name__}]" in asked]
 
@@ -29,7 +29,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return try_broken(plugin, tmp_path_factory.mktemp(plugin.__name__))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(chosen, pool.map(run, chosen), strict=True))
+        return {one: pool.submit(run, one) for one in chosen}
 
 
 def try_broken(plugin: type[MemoryRegistry], folder: Path) -> Tried:
@@ -60,7 +60,8 @@ def test_broken_plugin_is_caught(
     plugin: type[MemoryRegistry], rule_id: str, runs: Runs, tmp_path: Path
 ) -> None:
     """Each broken plugin fails a test of the rule that it breaks, and the failure has the rule."""
-    tried = runs.pop(plugin, None) or try_broken(plugin, tmp_path)  # a second try is a new run
+    run = runs.pop(plugin, None)
+    tried = run.result() if run else try_broken(plugin, tmp_path)  # a second try is a new run
 
     assert tried.report.with_verdict(Verdict.BROKEN) == (rule_id,), tried.output
     assert RULES[rule_id].text.splitlines()[0] in tried.output
