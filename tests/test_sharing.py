@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sharing import is_long, share_of
+from tests.sharing import rank_of, share_of
 
 CONFORMANCE = "plugins/etcd/tests/test_conformance_etcd.py"
 
@@ -23,6 +23,14 @@ def test_files_stay_whole_but_for_conformance(nodeid: str, share: str) -> None:
 
 
 def test_long_files_are_begun_with() -> None:
-    """What waits for outages does not come last, when nothing else is left to do."""
-    assert is_long(f"{CONFORMANCE}::TestEtcd::test_R1_found")
-    assert not is_long("core/tests/test_info.py::test_name")
+    """What takes minutes is not left for the end, and what has one try not for the busiest time."""
+    order = [
+        "core/tests/test_kit_catches_broken_plugins.py::test_correct_plugin_keeps_every_rule",
+        f"{CONFORMANCE}::TestEtcd::test_R1_found",
+        "plugins/etcd/tests/test_outages.py::test_outage",
+        "core/tests/test_lifecycle_web.py::test_rolling_restart_loses_no_call[wsgi]",
+        "core/tests/test_address.py::test_parse",
+    ]
+    begun = order[::-1]
+    begun.sort(key=rank_of)
+    assert begun == order
