@@ -32,6 +32,7 @@ from tests.waiting import eventually
 
 ECHO = Info(service_name="echo", addr="10.0.0.1:80", tags={"zone": "a"})
 OTHER = Info(service_name="echo", addr="10.0.0.2:80")
+LONG = dt.timedelta(seconds=30)
 
 
 @pytest.fixture
@@ -238,10 +239,10 @@ def test_can_be_used_from_many_threads(registry: Registry, client: Registry) -> 
     def work(number: int) -> None:
         mine = Info(service_name="echo", addr=f"10.0.1.{number}:80")
         for weight in range(5):
-            registry.register(mine)
-            registry.update(mine, weight=weight)
+            registry.register(mine, timeout=LONG)
+            registry.update(mine, weight=weight, timeout=LONG)
             if weight < 4 or number % 2:
-                registry.deregister(mine)
+                registry.deregister(mine, timeout=LONG)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 21)]
     for thread in threads:
