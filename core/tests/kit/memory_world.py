@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -17,12 +16,11 @@ from core.tests.kit.memory_plugin import Answer
 from enlist.info import Info
 from enlist.registry import Registry
 from enlist.testing import Abilities, BackendUnderTest, Limits
+from tests.servers.ports import claim_port
 
 SERVER = Path(__file__).with_name("memory_server.py")
 TTL = dt.timedelta(seconds=2)
 STARTS_WITHIN_S = 20.0
-# Below the range from which Linux takes the ports of clients: nobody else gets ours meanwhile.
-PORTS = range(20_000, 32_000)
 
 
 class MemoryUnderTest(BackendUnderTest):
@@ -48,11 +46,15 @@ class MemoryUnderTest(BackendUnderTest):
 
     def __init__(self, name: str, folder: Path) -> None:
         self._folder = folder
-        self._port = free_port()
-        self.url = f"{name}://127.0.0.1:{self._port}?ttl={TTL.total_seconds():g}s"
+        self._port = claim_port()  # nobody else gets it while the server is down
+        self.url = f"{name}://127.0.0.1:{self._port.number}?ttl={TTL.total_seconds():g}s"
         self.options = {"password": self.secret}
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    def close(self) -> None:
+        self.kill()
+        self._port.release()
 
     def kill(self) -> None:
         if self._process is not None:
@@ -61,7 +63,7 @@ class MemoryUnderTest(BackendUnderTest):
             self._process = None
 
     def start(self) -> None:
-        command = [sys.executable, "-S", str(SERVER), str(self._port), str(self._folder)]
+        command = [sys.executable, "-S", str(SERVER), str(self._port.number), str(self._folder)]
         self._process = subprocess.Popen([*command, self.secret])
         end = time.monotonic() + STARTS_WITHIN_S
         while True:
@@ -125,21 +127,9 @@ class MemoryUnderTest(BackendUnderTest):
     def _ask(self, what: str, **arguments: Answer) -> Answer:
         request = {"do": what, "password": self.secret, **arguments}
         with (
-            socket.create_connection(("127.0.0.1", self._port), 5.0) as connection,
+            socket.create_connection(("127.0.0.1", self._port.number), 5.0) as connection,
             connection.makefile("rw", encoding="utf-8", newline="\n") as stream,
         ):
             stream.write(json.dumps(request) + "\n")
             stream.flush()
             return json.loads(stream.readline())["answer"]
-
-
-def free_port() -> int:
-    while True:
-        port = secrets.choice(PORTS)
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

@@ -23,7 +23,7 @@ from enlist.testing import ConformanceSuite
 def under_test(tmp_path_factory):
     under_test = MemoryUnderTest({name!r}, tmp_path_factory.mktemp("server"))
     yield under_test
-    under_test.kill()
+    under_test.close()
 
 class TestMemory(ConformanceSuite):
     pass
