@@ -92,7 +92,7 @@ def test_frozen_process_is_left_out_after_its_ttl_and_comes_back(
         server.ask("register", "echo", str(ECHO.addr))
         server.ask("keep")
         watch.wait_for(ECHO)
-        assert reader.resolve("echo", TIMEOUT_S) == [ECHO]
+        eventually(lambda: reader.resolve("echo", TIMEOUT_S) == [ECHO], why="resolve has it")
 
         server.freeze()
         watch.wait_for()

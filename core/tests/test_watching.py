@@ -465,6 +465,7 @@ def test_backend_answered_wakes_a_watch_that_waits_to_retry(world: Watching) -> 
 def test_open_after_all_was_closed_forgets_an_old_failure(world: Watching) -> None:
     """What was heard of the backend before anything was watched says nothing now."""
     watch = world.watches.open("echo")
+    world.source.opened(1)
     world.watches.backend_failed(AWAY)
     watch.close()
     fresh = world.watches.open("echo")
