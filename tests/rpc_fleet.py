@@ -39,7 +39,8 @@ class Kind:
     Attributes:
         name: for people.
         program: the module that serves, and the arguments that it takes first.
-        plain_calls: makes a client of a resolver that picks and calls, once and no more.
+        plain_calls: makes a client of a resolver that picks and calls, once and no more;
+            for `AIO_CLIENTS` one that tries another server where nobody could be connected to.
         calls: makes the client that is documented, which tries another server where it can.
     """
 
@@ -57,7 +58,8 @@ class Kind:
     def plain_client(self, place: str) -> Iterator[Callable[[], str]]:
         """Give a function that makes one call, some of them slow, from any thread.
 
-        It forgives nothing: whatever fails at the server that was picked has failed.
+        It forgives nothing but what `plain_calls` does: whatever fails at the server that was
+        picked has failed.
         """
         with _resolver(place) as resolver, self.plain_calls(resolver) as call:
             yield _some_slow(call)
@@ -182,3 +184,4 @@ KINDS: Final = (
 AIO_CLIENTS: Final = Kind(
     "grpc.aio clients", ("core.tests.grpc_program", "aio"), _grpc_aio_calls, _grpc_aio_calls
 )
+"""One for our channel, which is what both of its clients call with: neither is a plain one."""

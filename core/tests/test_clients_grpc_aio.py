@@ -527,6 +527,7 @@ def test_channel_tells_whether_somebody_can_be_picked(
         await asyncio.wait_for(following.wait_for_state_change(ready), 20)
         assert following.get_state() is failing
         waiting = asyncio.create_task(following.wait_for_state_change(failing))
+        await asyncio.sleep(0)  # it waits
         await following.close()
         await asyncio.wait_for(waiting, 20)
         assert following.get_state() is grpc.ChannelConnectivity.SHUTDOWN
@@ -675,7 +676,7 @@ def test_channel_can_be_closed_while_a_call_waits_for_the_first_list(unheard: Re
 
 
 def test_channel_says_why_nobody_can_be_picked(registry: Registry, resolver: Resolver) -> None:
-    """A call raises what a pick raises, when it is awaited; one that nobody awaits is silent."""
+    """A call raises what a pick raises, when it is awaited."""
 
     async def story() -> None:
         resolver.wait_for(0)
@@ -696,6 +697,28 @@ def test_channel_says_why_nobody_can_be_picked(registry: Registry, resolver: Res
             assert not calls[0].cancelled()
 
     run(story)
+
+
+def test_call_that_nobody_awaits_is_silent(
+    registry: Registry, resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That nobody could be picked is nobody's business then, and asyncio does not complain."""
+
+    async def story() -> None:
+        resolver.wait_for(0)
+        async with channel(resolver) as following:
+            calls: list[Any] = [
+                following.unary_unary(SAY)(b""),
+                following.unary_stream(LISTEN)(b""),
+                following.stream_unary(TELL)(),
+                following.stream_stream(CHAT)(),
+            ]
+            await asyncio.wait([call.ended for call in calls])
+            del calls
+            gc.collect()
+
+    run(story)
+    assert "never retrieved" not in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"attempts": "3"}, {"repeatable": SAY}])
