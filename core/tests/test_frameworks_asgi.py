@@ -298,22 +298,38 @@ def test_serve_refuses_several_processes(place: str, serve: Callable[..., None])
         serve(registry=place)
 
 
-def test_uvicorn_that_does_not_start_is_an_error(place: str) -> None:
-    """A port in use fails the start, and nothing is enlisted."""
+def test_hypercorn_refuses_an_end_after_so_many_requests(place: str) -> None:
+    """It would stop to accept while clients are still sent to it, with no drain before (S2)."""
+    config = hypercorn.Config.from_mapping(bind="127.0.0.1:0", max_requests=100)
+    with pytest.raises(InvalidOptionError, match=r"max_requests=100.*enlist run -- "):
+        under_hypercorn.serve(asgi, config, "echo", registry=place)
+
+
+async def broken(_: Scope, receive: Receive, send: Send) -> None:
+    """An application that cannot start."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+@pytest.mark.parametrize("app", [asgi, broken], ids=["port-in-use", "lifespan"])
+def test_uvicorn_that_does_not_start_is_an_error(place: str, app: App) -> None:
+    """A port in use or a failed lifespan ends the call, and neither the loop nor the program."""
+
+    async def run() -> None:
+        with pytest.raises(ServingError, match="uvicorn did not start; its log says why"):
+            await under_uvicorn.aserve(config, "echo", registry=place)
+        await only_this_task_is_left()
+
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = uvicorn.Config(asgi, port=taken.getsockname()[1])
-        with pytest.raises((SystemExit, ServingError)):
+        config = uvicorn.Config(app, port=taken.getsockname()[1] if app is asgi else 0)
+        with pytest.raises(ServingError, match="uvicorn did not start; its log says why"):
             under_uvicorn.serve(config, "echo", registry=place)
+        asyncio.run(run())
     assert found(place) == ()
 
 
 def test_hypercorn_whose_lifespan_fails_is_an_error(place: str) -> None:
     """The application's own failure is what the caller sees; nothing is enlisted (S4)."""
-
-    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.failed", "message": "no database"})
-
     with pytest.raises(Exception, match="no database"):
         asyncio.run(aserve_hypercorn(broken, "127.0.0.1:0", {}, registry=place))
     assert found(place) == ()

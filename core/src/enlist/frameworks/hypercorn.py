@@ -65,7 +65,7 @@ def serve(
         **settings: as in :func:`enlist.enlisted`.
 
     Raises:
-        InvalidOptionError: the configuration asks for several processes.
+        InvalidOptionError: the configuration asks for several processes or ``max_requests``.
         ServingError: this is not the main thread.
         EnlistError: as :func:`enlist.enlisted`; the server was stopped.
         Exception: what hypercorn raised, such as the failure of a lifespan's start.
@@ -114,6 +114,13 @@ def _own_config(config: hypercorn.config.Config, grace: dt.timedelta) -> hyperco
     if config.workers > 1:
         rule = "takes several processes: use 'enlist run -- hypercorn ...', which may have them"
         raise InvalidOptionError("workers", config.workers, rule)
+    if config.max_requests is not None:
+        # Nothing tells beforehand, so that there could be no drain.
+        rule = (
+            "closes the sockets while calls still come: use 'enlist run -- hypercorn ...', "
+            "which keeps them open and begins a process anew"
+        )
+        raise InvalidOptionError("max_requests", config.max_requests, rule)
     own = copy.copy(config)
     if own.graceful_timeout == type(own).graceful_timeout:
         own.graceful_timeout = grace.total_seconds()

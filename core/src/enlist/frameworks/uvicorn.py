@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["PAYLOAD_CODEC", "aserve", "serve"]
 
 PAYLOAD_CODEC: Final = "http"
+_NOT_STARTED: Final = "uvicorn did not start; its log says why"
 
 
 def serve(
@@ -131,12 +132,15 @@ class _Stay:
     def check_started(self) -> None:
         """Raise ServingError where uvicorn returned without having started."""
         if not self.server.started:
-            raise ServingError("uvicorn did not start; its log says why")
+            raise ServingError(_NOT_STARTED)
 
     # --- called by uvicorn -------------------------------------------------------------------
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._startup(sockets=sockets)
+        try:
+            await self._startup(sockets=sockets)
+        except SystemExit as exc:  # what ends a program of uvicorn's own, and would end the loop
+            raise ServingError(_NOT_STARTED) from exc
         if self.server.should_exit:  # the start failed, or a signal came meanwhile
             return
         try:
