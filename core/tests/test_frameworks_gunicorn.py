@@ -25,6 +25,7 @@ from tests.servers.ports import free_port
 from tests.waiting import eventually
 
 HERE = "127.0.0.1:0"
+AWAY = "consul://127.0.0.1:1"
 FOR_EVER = 50
 CONF = """
 import datetime as dt
@@ -62,6 +63,14 @@ class Gunicorn:
         """Write the configuration; a running one reads it at its next reload."""
         text = CONF.format(lines=lines, place=self.place, settings=settings, drain_s=drain_s)
         self.conf.write_text(text)
+
+    def rebind(self, place: str, settings: str = "") -> int:
+        """Reload it with another registry and another port, which is returned."""
+        self.place = place
+        port = free_port()
+        self.configure(f'bind = "127.0.0.1:{port}"', settings)
+        self.told(signal.SIGHUP)
+        return port
 
     def start(self) -> None:
         command = [sys.executable, "-W", "error", "-m", "gunicorn", "-c", str(self.conf)]
@@ -200,9 +209,7 @@ def test_reload_follows_a_new_address(gunicorn: Gunicorn) -> None:
     """A reload that binds elsewhere leaves nothing of the old address."""
     gunicorn.start()
     before = gunicorn.info
-    port = free_port()
-    gunicorn.configure(f'bind = "127.0.0.1:{port}"')
-    gunicorn.told(signal.SIGHUP)
+    port = gunicorn.rebind(gunicorn.place)
     eventually(
         lambda: [str(info.addr) for info in found(gunicorn.place)] == [f"127.0.0.1:{port}"],
         within_s=30,
@@ -213,6 +220,39 @@ def test_reload_follows_a_new_address(gunicorn: Gunicorn) -> None:
     gunicorn.told(signal.SIGTERM)
     assert gunicorn.ended() == 0, gunicorn.said
     assert found(gunicorn.place) == ()
+
+
+def test_reload_while_the_registry_is_away_ends_nothing(gunicorn: Gunicorn) -> None:
+    """A server that has started serves on at its new address, and is enlisted later (S5)."""
+    gunicorn.start()
+    here = gunicorn.place
+    assert gunicorn.info.payload_codec == "http"
+    port = gunicorn.rebind(AWAY, settings="timeout=dt.timedelta(seconds=1)")
+    eventually(lambda: "Consul at 127.0.0.1:1" in gunicorn.said, within_s=30, why="it was tried")
+    eventually(lambda: not found(here), why="nothing is left of the old address")
+    assert int(ask(Info(addr=f"127.0.0.1:{port}"))) in gunicorn.workers()
+    port = gunicorn.rebind(here)
+    assert str(gunicorn.info.addr) == f"127.0.0.1:{port}"
+    gunicorn.told(signal.SIGTERM)
+    assert gunicorn.ended() == 0, gunicorn.said
+
+
+def test_reload_that_cannot_be_enlisted_is_told_and_ends_nothing(gunicorn: Gunicorn) -> None:
+    """The server serves on, the next reload enlists it, and it ends as well as ever."""
+    gunicorn.start()
+    assert gunicorn.info.payload_codec == "http"
+    port = gunicorn.rebind(gunicorn.place, settings="ready=lambda: 1 / 0")
+    told = f"127.0.0.1:{port} is not enlisted until the next reload: ZeroDivisionError"
+    eventually(lambda: told in gunicorn.said, within_s=30, why="it has failed")
+    assert int(ask(Info(addr=f"127.0.0.1:{port}"))) in gunicorn.workers()
+    assert found(gunicorn.place) == ()
+    gunicorn.configure(f'bind = "127.0.0.1:{port}"')
+    gunicorn.told(signal.SIGHUP)
+    assert str(gunicorn.info.addr) == f"127.0.0.1:{port}"
+    gunicorn.rebind(gunicorn.place, settings="ready=lambda: 1 / 0")
+    eventually(lambda: gunicorn.said.count("until the next reload") == 2, within_s=30, why="again")
+    gunicorn.told(signal.SIGTERM)
+    assert gunicorn.ended() == 0, gunicorn.said
 
 
 def test_sigterm_has_the_workers_serve_on(gunicorn: Gunicorn) -> None:
@@ -309,11 +349,20 @@ def test_app_that_does_not_load_is_never_enlisted(gunicorn: Gunicorn) -> None:
 
 def test_registry_that_is_away_fails_the_start(gunicorn: Gunicorn) -> None:
     """A server that cannot be enlisted ends with an error that says why (S5)."""
-    gunicorn.place = "consul://127.0.0.1:1"
+    gunicorn.place = AWAY
     gunicorn.configure(settings="timeout=dt.timedelta(seconds=1)")
     gunicorn.start()
     assert gunicorn.ended() == 1
     assert "Consul at 127.0.0.1:1" in gunicorn.said.rpartition("Reason:")[2]
+
+
+def test_ready_that_raises_fails_the_start(gunicorn: Gunicorn) -> None:
+    """A mistake in it is no orderly end: whoever watches gunicorn sees that it has failed (S1)."""
+    gunicorn.configure(settings="ready=lambda: 1 / 0")
+    gunicorn.start()
+    assert gunicorn.ended() == 1
+    assert "ZeroDivisionError" in gunicorn.said.rpartition("Reason:")[2]
+    assert found(gunicorn.place) == ()
 
 
 def test_options_that_cannot_be_right_fail_the_start(gunicorn: Gunicorn) -> None:

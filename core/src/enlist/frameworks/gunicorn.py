@@ -24,6 +24,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 from enlist.address import Address
@@ -69,8 +70,8 @@ def hooks(
 ) -> Hooks:
     """Return the hooks that keep a gunicorn enlisted, to be given their names in its configuration.
 
-    A reload publishes changed tags and a changed weight, and follows a changed address. All
-    other options hold until the next start.
+    A reload publishes changed tags and a changed weight, and follows a changed address, also when
+    the registry is away at that moment. All other options hold until the next start.
 
     Args:
         options: the service name, or all options. ``grace`` is gunicorn's ``graceful_timeout``.
@@ -109,14 +110,16 @@ class _Stay:
         options: ServerOptions,
         listen: Address,
         ready: Callable[[], object] | None,
-        ended: Callable[[], object],
+        *,
+        is_first: bool,
     ) -> None:
         self.listen = listen
         self.leaving = False
         self.over = False
-        self.failure: EnlistError | None = None
+        self.failure: BaseException | None = None  # which ends the server
+        self._is_first = is_first
         self._ready = ready
-        self._ended = ended
+        self._ended = _go_on
         self._worker_ready = mmap.mmap(-1, 1)  # shared with the workers, which are forked later
         self._enlistment = Enlistment(
             options, listen, payload_codec=PAYLOAD_CODEC, ready=self._is_ready
@@ -161,11 +164,25 @@ class _Stay:
     def _run(self) -> None:
         try:
             self._enlistment.run()
-        except EnlistError as exc:
-            self.failure = exc
-        finally:
-            self.over = True
+        except BaseException as exc:  # noqa: BLE001 - the user's own ready() may raise anything
+            self._failed(exc)
+        self.over = True
+        if self.leaving or self.failure is not None:
             self._ended()
+
+    def _failed(self, error: BaseException) -> None:
+        unforeseen = None if isinstance(error, EnlistError) else error
+        if self._is_first:
+            self.failure = error  # gunicorn says it when it ends
+            if unforeseen is not None:
+                _log.error("the server cannot be enlisted", exc_info=unforeseen)
+        else:
+            _log.error(
+                "the server at %s is not enlisted until the next reload: %s",
+                self.listen,
+                _said(error),
+                exc_info=unforeseen,
+            )
 
 
 class _Master:
@@ -181,11 +198,12 @@ class _Master:
         self._handle_term, self._stop = arbiter.handle_term, arbiter.stop
         # No hook of gunicorn's comes before a stop; one master's own stand before its class's.
         vars(arbiter).update(handle_term=self.handle_term, stop=self.stop)
-        self.stay = _Stay(options, _where(arbiter), ready, _go_on)
+        self.stay = _Stay(options, _where(arbiter), ready, is_first=True)
         self.stay.begin()
 
     def handle_term(self) -> None:
         """Leave at the first SIGTERM; let gunicorn have the one that tells that this is done."""
+        self.stay.leaving = True  # first: one that ends by itself meanwhile looks at it last
         if not self.stay.over:
             self.stay.ask_to_stop()
         elif self.stay.failure is None:
@@ -193,7 +211,7 @@ class _Master:
         else:
             from gunicorn.errors import HaltServer  # noqa: PLC0415 - it runs already by then
 
-            raise HaltServer(str(self.stay.failure), FAILED)
+            raise HaltServer(_said(self.stay.failure), FAILED)
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's own
         """Leave first, where a signal or an error has gunicorn stop at once."""
@@ -202,17 +220,21 @@ class _Master:
 
     def reloaded(self, options: ServerOptions, ready: Callable[[], object] | None) -> None:
         """Publish what a reload has changed. What cannot be told is logged and stops nothing."""
-        if self.stay.leaving:
+        before = self.stay
+        if before.leaving or before.failure is not None:
             return
         try:
             listen = _where(self._arbiter)
-            if listen == self.stay.listen:
-                self.stay.update(options)
+            if listen == before.listen and not before.over:
+                before.update(options)
                 return
-            before, self.stay = self.stay, _Stay(options, listen, ready, _go_on)
+            # The server has started: a registry that is away then is waited for.
+            options = replace(options, on_unavailable="retry")
+            self.stay = _Stay(options, listen, ready, is_first=False)
         except EnlistError as exc:
             _log.error("the reload changes nothing in the registry: %s", exc)
             return
+        # Before the new one begins, as gunicorn stops who serves there before anybody else does.
         before.end()
         self.stay.begin()
 
@@ -225,6 +247,10 @@ def _where(arbiter: gunicorn.arbiter.Arbiter) -> Address:
 
 def _configured(bind: object) -> Address:
     return Address.tcp(*bind) if isinstance(bind, tuple) else Address.unix(str(bind))
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, EnlistError) else f"{type(error).__name__}: {error}"
 
 
 def _go_on() -> None:
