@@ -50,13 +50,23 @@ def place(tmp_path: Path) -> str:
     return f"local:{tmp_path}/registry"
 
 
-@pytest.fixture
-def server() -> Iterator[grpc.Server]:
-    """A server that was not started yet."""
+def not_started() -> Iterator[grpc.Server]:
     with ThreadPoolExecutor(2) as pool:
         made = grpc.server(pool, handlers=handlers(Who(PID).who))
         yield made
         made.stop(None).wait()
+
+
+@pytest.fixture
+def server() -> Iterator[grpc.Server]:
+    """A server that was not started yet."""
+    yield from not_started()
+
+
+@pytest.fixture
+def other() -> Iterator[grpc.Server]:
+    """Another one."""
+    yield from not_started()
 
 
 def call(target: str) -> bytes:
@@ -101,6 +111,73 @@ def test_bind_to_a_port_in_use_says_so(server: grpc.Server) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ServingError, match=f"could not bind to '127.0.0.1:{port}'"):
             bind(server, f"127.0.0.1:{port}")
+
+
+def test_bind_to_what_is_not_this_machine_says_so(server: grpc.Server) -> None:
+    """What gRPC itself cannot bind to is in the error too, with what to look at."""
+    with pytest.raises(ServingError, match=r"'192\.0\.2\.1:50051'.* address of this machine"):
+        bind(server, "192.0.2.1:50051")
+    server.start()
+
+
+HOSTS = [
+    ("127.0.0.1", "127.0.0.1"),
+    ("[::1]", "[::1]"),
+    ("localhost", "localhost"),
+    ("127.0.0.1", "localhost"),
+    ("127.0.0.1", ""),
+    ("[::1]", ""),
+    ("", "127.0.0.1"),
+    ("0.0.0.0", "0.0.0.0"),
+]
+
+
+@pytest.mark.parametrize("first,second", HOSTS)
+def test_bind_to_another_grpc_server_s_port_says_so(
+    server: grpc.Server, other: grpc.Server, first: str, second: str
+) -> None:
+    """A server that is started twice does not take a share of the first one's calls."""
+    port = bind(other, f"{first}:0").port
+    other.start()
+    with pytest.raises(ServingError, match=rf"could not bind to '.*:{port}': somebody listens"):
+        bind(server, f"{second}:{port}")
+
+
+def test_bind_shares_a_port_on_purpose(server: grpc.Server, other: grpc.Server) -> None:
+    """Several processes that say so listen on one port."""
+    addr = bind(other, "127.0.0.1:0", reuse_port=True)
+    assert bind(server, str(addr), reuse_port=True) == addr
+    for each in (server, other):
+        each.start()
+
+
+def test_bind_takes_a_port_whose_last_connection_is_just_over(server: grpc.Server) -> None:
+    """A server that is started again does not wait for the system to forget the one before."""
+    port = free_port()
+    with (
+        socket.create_server(("127.0.0.1", port)) as before,
+        socket.create_connection(before.getsockname()) as client,
+    ):
+        connection, _ = before.accept()
+        connection.close()  # first, so that its end stays for a while
+        assert client.recv(1) == b""
+    assert bind(server, f"127.0.0.1:{port}").port == port
+    server.start()
+
+
+def test_bind_does_not_take_a_unix_socket_from_another_server(
+    server: grpc.Server, other: grpc.Server, tmp_path: Path
+) -> None:
+    """The file of a server that is there stays its own; one that is left over is replaced."""
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    addr = bind(other, f"unix:{path}")
+    other.start()
+    for reuse_port in (False, True):
+        with pytest.raises(ServingError, match="somebody listens there already"):
+            bind(server, f"unix:{path}", reuse_port=reuse_port)
+    assert call(str(addr)) == PID.encode()
 
 
 def test_enlisted_publishes_and_stops_the_server(server: grpc.Server, place: str) -> None:

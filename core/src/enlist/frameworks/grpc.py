@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 from enlist.address import Address
 from enlist.errors import InvalidOptionError, ServingError
 from enlist.frameworks.grpc_health import AsyncHealth, Health, SyncHealth
+from enlist.frameworks.grpc_ports import taken
 from enlist.serving import awaited, blocking
 from enlist.serving.awaited import outlasted
 from enlist.serving.binding import address_to_bind
@@ -46,21 +47,34 @@ def bind(
     server: grpc.Server | grpc.aio.Server,
     listen: str,
     credentials: grpc.ServerCredentials | None = None,
+    *,
+    reuse_port: bool = False,
 ) -> Address:
     """Add a port to a server that was not started yet, and return where it really listens.
+
+    A port that somebody listens on is refused, although gRPC itself would share it: a server that
+    was started twice by mistake would get a part of the calls.
 
     Args:
         server: the server.
         listen: "0.0.0.0:50051", "[::]:50051", ":50051" (every address), "localhost:50051" or
             "unix:/run/echo.sock". Port 0 has the system choose one.
         credentials: for TLS, from ``grpc.ssl_server_credentials``; None for plain text.
+        reuse_port: share the port with other processes that do the same, on purpose. They are
+            one instance, which one of them or ``enlist run`` enlists.
 
     Raises:
         InvalidOptionError: ``listen`` is no such text.
-        ServingError: gRPC could not bind to it; its error is chained.
+        ServingError: somebody listens there, or gRPC could not bind to it; its error is chained.
     """
-    addr, _ = address_to_bind(listen)
+    addr, port = address_to_bind(listen)
     wanted = f"[::]{listen}" if listen.startswith(":") else listen
+    shared = reuse_port and addr.network != "unix"
+    if not shared and taken(addr, port):
+        raise ServingError(
+            f"could not bind to {wanted!r}: somebody listens there already. End that server, or "
+            "choose another port"
+        )
     try:
         bound = (
             server.add_insecure_port(wanted)
@@ -68,7 +82,10 @@ def bind(
             else server.add_secure_port(wanted, credentials)
         )
     except RuntimeError as exc:
-        raise ServingError(f"gRPC could not bind to {wanted!r}; is it in use?") from exc
+        raise ServingError(
+            f"gRPC could not bind to {wanted!r}: it must be an address of this machine, with a "
+            "port that this user may open"
+        ) from exc
     return addr if addr.network == "unix" else Address.tcp(addr.host, bound)
 
 
