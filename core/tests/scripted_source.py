@@ -9,8 +9,11 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from core.tests.keeping_world import HandClock
+from enlist.clock import SystemClock
+from enlist.finding.resolver import Resolver
 from enlist.finding.watching import Watches
 from enlist.hookspecs import Stop
 from enlist.info import Info
@@ -108,3 +111,16 @@ class Watching:
         """Let time pass, and do what the keeper's thread would then do."""
         self.clock.advance(seconds)
         self.watches.tick()
+
+
+@contextmanager
+def unheard_resolver(timeout_s: float = 20) -> Iterator[tuple[Resolver, ScriptedSource]]:
+    """A resolver that has no list until the test gives one, and how to give it."""
+    world = Watching()
+    try:
+        yield (
+            Resolver(lambda: world.watches.open("echo"), clock=SystemClock(), timeout_s=timeout_s),
+            world.source,
+        )
+    finally:
+        world.watches.close()

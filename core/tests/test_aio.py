@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from core.tests.scripted_source import unheard_resolver
 from enlist import ClosedError, Info, Registry, Resolver, TimedOutError, hookimpl, open_registry
 from enlist.aio import AsyncRegistry, AsyncResolver
 from enlist.aio import open_registry as aopen_registry
@@ -88,6 +89,20 @@ def test_picks_before_the_first_list_has_come(url: str) -> None:
             await registry.register(ECHO)
             async with registry.resolver("echo") as resolver:
                 assert await resolver.pick() == ECHO
+
+    run(story())
+
+
+def test_picks_end_when_the_resolver_is_closed() -> None:
+    """Whoever waits for the first list is told so at once."""
+
+    async def story() -> None:
+        with unheard_resolver() as (blocking, _):
+            async with AsyncResolver(blocking, asyncio.to_thread) as resolver:
+                picking = asyncio.create_task(resolver.pick())
+                await asyncio.sleep(0)
+            with pytest.raises(ClosedError, match="resolver of 'echo' was closed"):
+                await asyncio.wait_for(picking, 10)
 
     run(story())
 
@@ -246,9 +261,10 @@ def test_waiting_for_what_was_cancelled_has_an_end(url: str, slow: type[Slow]) -
 
 def test_every_blocking_call_has_a_twin() -> None:
     """What the blocking registry and resolver have, their twins have under the same name."""
-    hidden = {"watch", "clock", "is_local", "timeout"}  # what the parts use among themselves
+    # What the parts use among themselves; and the resolver is iterated over.
+    hidden = {"watch", "clock", "is_local", "timeout", "first_list_left_s", "on_change"}
     assert public(Registry) - hidden <= public(AsyncRegistry)
-    assert public(Resolver) - {"on_change"} <= public(AsyncResolver)  # that one is iterated over
+    assert public(Resolver) - hidden <= public(AsyncResolver)
 
 
 def public(cls: type) -> set[str]:

@@ -27,11 +27,13 @@ from core.tests.grpc_world import (
     dead_server,
     seen_by,
 )
+from core.tests.scripted_source import unheard_resolver
 from core.tests.serving_world import NO_TIME
 from enlist.address import Address
 from enlist.clients.grpc import ResolverChannel, channel
+from enlist.clients.grpc_deadline import DeadlineError
 from enlist.clients.grpc_failures import never_sent
-from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError
+from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError, UnavailableError
 from enlist.finding.resolver import Resolver
 from enlist.frameworks.grpc import enlisted
 from enlist.info import Info
@@ -158,6 +160,13 @@ def test_channel_calls_in_every_way(
     with server(registry, resolver, "a") as (info, _):
         assert all_ways(following) == ANSWERS
         assert connections(info) == 1
+
+
+class PassingOn(grpc.UnaryUnaryClientInterceptor):
+    """Does nothing, as a part of what many interceptors do."""
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:  # noqa: ANN401 - gRPC's own
+        return continuation(details, request)
 
 
 def test_channel_takes_interceptors(
@@ -343,6 +352,64 @@ def test_channel_keeps_to_the_timeout(
         list(following.unary_stream(LISTEN)(b"endless", timeout=0.5))
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.monotonic() - began < 10
+
+
+def test_channel_keeps_to_the_timeout_before_the_first_list() -> None:
+    """A call that waits for the registry ends as gRPC's own does whose time is over."""
+    with unheard_resolver() as (resolver, _), channel(resolver) as following:
+        say: grpc.UnaryUnaryMultiCallable[bytes, bytes] = following.unary_unary(SAY)
+        listen: grpc.UnaryStreamMultiCallable[bytes, bytes] = following.unary_stream(LISTEN)
+        passing_on = grpc.intercept_channel(following, PassingOn())
+        intercepted: grpc.UnaryUnaryMultiCallable[bytes, bytes] = passing_on.unary_unary(SAY)
+        calls: list[Callable[[], object]] = [
+            lambda: say(b"", timeout=0.2),
+            lambda: say.future(b"", timeout=0.2),
+            lambda: next(listen(b"", timeout=0.2)),
+            lambda: intercepted(b"", timeout=0.2),
+        ]
+        began = time.monotonic()
+        for call in calls:
+            with pytest.raises(grpc.RpcError, match="first list of 'echo'") as caught:
+                call()
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert 0.6 < time.monotonic() - began < 10
+
+
+def test_channel_waits_for_the_first_list_no_longer_than_the_registry() -> None:
+    """A call that has more time raises what a pick raises."""
+    with unheard_resolver(timeout_s=0.1) as (resolver, _), channel(resolver) as following:
+        for timeout in (20, None):
+            with pytest.raises(UnavailableError, match="nothing is known of 'echo' yet"):
+                following.unary_unary(SAY)(b"", timeout=timeout)
+
+
+def test_channel_waits_for_the_first_list() -> None:
+    """It may come within the time of the call."""
+    with (
+        unheard_resolver() as (resolver, source),
+        channel(resolver) as following,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call = pool.submit(following.unary_unary(SAY), b"", timeout=15)
+        source.opened(1).list()
+        with pytest.raises(NoInstanceError):
+            call.result(20)
+
+
+def test_error_of_the_deadline_is_the_call_that_has_ended() -> None:
+    """Whoever looks at it as a call, or as a future, is told what gRPC's own errors tell."""
+    error = DeadlineError("too late")
+    called: list[object] = []
+    error.add_done_callback(called.append)
+    assert (called, error.add_callback(lambda: None)) == ([error], False)
+    assert (error.done(), error.running(), error.is_active()) == (True, False, False)
+    assert (error.cancel(), error.cancelled(), error.time_remaining()) == (False, False, 0)
+    assert (error.initial_metadata(), error.trailing_metadata()) == ((), ())
+    assert (error.details(), error.exception(), error.traceback()) == ("too late", error, None)
+    with pytest.raises(DeadlineError) as caught:
+        error.result()
+    assert caught.value is error
+    assert error.traceback() is not None
 
 
 def test_channel_leaves_a_server_that_leaves_after_its_calls(

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -31,11 +31,11 @@ from core.tests.grpc_world import (
     run_loop,
     seen_by,
 )
+from core.tests.scripted_source import unheard_resolver
 from core.tests.serving_world import NO_TIME
 from enlist.clients.grpc_aio import channel
 from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError, UnavailableError
 from enlist.finding.resolver import Resolver
-from enlist.finding.view import Snapshot
 from enlist.frameworks.grpc import aenlisted
 from enlist.info import Info
 from enlist.opening import open_registry
@@ -44,6 +44,7 @@ from enlist.registry import Registry
 ENDLESS: Final = b"endless"
 UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE
 CANCELLED: Final = grpc.StatusCode.CANCELLED
+DEADLINE_EXCEEDED: Final = grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class Echo:
@@ -122,18 +123,10 @@ def resolver(registry: Registry) -> Iterator[Resolver]:
 
 
 @pytest.fixture
-def unheard(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    """A resolver that has no list until the test ends, so that a pick waits for one."""
-    heard = threading.Event()
-
-    def pick(*, exclude: Collection[Info]) -> Info:
-        assert heard.wait(20)
-        raise UnavailableError("nothing is known yet")
-
-    monkeypatch.setattr(resolver, "snapshot", Snapshot)
-    monkeypatch.setattr(resolver, "pick", pick)
-    yield resolver
-    heard.set()
+def unheard() -> Iterator[Resolver]:
+    """A resolver that has no list, so that a pick waits for one."""
+    with unheard_resolver() as (made, _):
+        yield made
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -671,6 +664,58 @@ def test_channel_can_be_closed_while_a_call_waits_for_the_first_list(unheard: Re
         await asyncio.wait_for(made.close(), 10)
         with pytest.raises(asyncio.CancelledError):
             await call
+
+    run(story)
+
+
+def test_channel_keeps_to_the_timeout_before_the_first_list(unheard: Resolver) -> None:
+    """A call that waits for the registry ends as gRPC's own does whose time is over."""
+
+    async def story() -> None:
+        async with channel(unheard) as following:
+            began = time.monotonic()
+            for call in (
+                following.unary_unary(SAY)(b"", timeout=0.2),
+                following.stream_unary(TELL)(timeout=0.2),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError, match="first list of 'echo'") as caught:
+                    await call
+                assert caught.value.code() is await call.code() is DEADLINE_EXCEEDED
+                assert await call.details() == caught.value.details()
+                assert len(await call.trailing_metadata()) == 0
+            assert 0.1 < time.monotonic() - began < 10
+
+    run(story)
+
+
+def test_channel_waits_for_the_first_list_no_longer_than_the_registry() -> None:
+    """A call that has more time raises what a pick raises."""
+
+    async def story() -> None:
+        with unheard_resolver(timeout_s=0.1) as (resolver, _):
+            async with channel(resolver) as following:
+                for timeout in (20, None):
+                    with pytest.raises(UnavailableError, match="nothing is known of 'echo' yet"):
+                        await following.unary_unary(SAY)(b"", timeout=timeout)
+
+    run(story)
+
+
+def test_calls_that_wait_for_the_first_list_take_no_thread() -> None:
+    """However many there are, whatever else the registry is asked to do has its threads."""
+
+    async def story() -> None:
+        with unheard_resolver() as (resolver, source):
+            async with channel(resolver) as following:
+                calls = [following.unary_unary(SAY)(b"", timeout=20) for _ in range(9)]
+                for _ in range(9):
+                    await asyncio.sleep(0)
+                assert not any("enlist-grpc-aio" in each.name for each in threading.enumerate())
+                assert not any(call.done() for call in calls)
+                source.opened(1).list()
+                for call in calls:
+                    with pytest.raises(NoInstanceError):
+                        await call
 
     run(story)
 

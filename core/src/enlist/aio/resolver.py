@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from enlist.errors import ClosedError
 from enlist.finding.resolver import Resolver
 from enlist.finding.view import Snapshot
 from enlist.info import Info
@@ -57,22 +59,38 @@ class AsyncResolver:
 
     async def pick(self, *, exclude: Collection[Info] = ()) -> Info:
         """Choose an instance; waits only for the first list; see :meth:`enlist.Resolver.pick`."""
+        await self._first_list()
+        return self._resolver.pick(exclude=exclude)
+
+    async def _first_list(self) -> None:
+        """Wait as a pick would, but in no thread, of which there are few."""
         if self._resolver.snapshot().listed:
-            return self._resolver.pick(exclude=exclude)
-        picked: Info = await self._run(self._resolver.pick, exclude=exclude)
-        return picked
+            return
+        with suppress(TimeoutError), self._changes() as changed:
+            async with asyncio.timeout(self._resolver.first_list_left_s):
+                while not self._resolver.snapshot().listed and not self._closed:
+                    await changed.wait()
+                    changed.clear()
+        if self._closed:
+            raise ClosedError(f"the resolver of {self.service_name!r} was closed; open another one")
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
         """Yield the snapshot now and the newest after each change, until the resolver is closed."""
+        with self._changes() as changed:
+            while not self._closed:
+                changed.clear()
+                yield self._resolver.snapshot()
+                await changed.wait()
+
+    @contextmanager
+    def _changes(self) -> Iterator[asyncio.Event]:
+        """Have an event set at each change, and at the end, while the block runs."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
         end = self._resolver.on_change(lambda _: loop.call_soon_threadsafe(changed.set))
         self._iterations.add(changed.set)
         try:
-            while not self._closed:
-                changed.clear()
-                yield self._resolver.snapshot()
-                await changed.wait()
+            yield changed
         finally:
             self._iterations.discard(changed.set)
             end()

@@ -21,6 +21,7 @@ was seen to accept connections just before.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -30,6 +31,7 @@ import grpc
 from enlist.clients.grpc_attempts import Attempts, Repeating
 from enlist.clients.grpc_calls import StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from enlist.clients.grpc_connections import Connection, Connections
+from enlist.clients.grpc_deadline import DeadlineError
 from enlist.clients.grpc_reaching import (
     accepts,
     channel_options,
@@ -37,7 +39,7 @@ from enlist.clients.grpc_reaching import (
     end_of,
     left_until,
 )
-from enlist.errors import NoInstanceError
+from enlist.errors import NoInstanceError, TimedOutError
 from enlist.finding.resolver import Resolver
 from enlist.finding.view import Snapshot
 from enlist.info import Info
@@ -223,7 +225,7 @@ class ResolverChannel(grpc.Channel):
         attempts = Attempts(method, self._repeating)
         failure: grpc.RpcError | None = None
         while True:
-            connection = self._next(attempts.tried, failure)
+            connection = self._next(attempts.tried, end, failure)
             try:
                 answer = call(connection.channel, left_until(end))
             except grpc.RpcError as exc:
@@ -249,12 +251,12 @@ class ResolverChannel(grpc.Channel):
         tried: list[Info] = []
         while True:
             try:
-                connection = self._next(tried)
+                connection = self._next(tried, end)
             except NoInstanceError:
                 if not tried:
                     raise
                 # Nobody accepts: gRPC's own error, from any of them, says why.
-                return self._begun(self._next([]), begin, left_until(end))
+                return self._begun(self._next([], end), begin, left_until(end))
             if connection.trusted or connection.answered(
                 yes=accepts(connection.addr, left_until(end))
             ):
@@ -262,9 +264,10 @@ class ResolverChannel(grpc.Channel):
             self._connections.give_back(connection)
 
     def _next(
-        self, tried: list[Info], failure: grpc.RpcError | None = None
+        self, tried: list[Info], end: float | None, failure: grpc.RpcError | None = None
     ) -> Connection[grpc.Channel]:
         """Return a connection that was not tried yet; raise the failure if there is none."""
+        self._wait_for_list(end)
         try:
             info = self._resolver.pick(exclude=list(tried))
         except NoInstanceError:
@@ -273,6 +276,17 @@ class ResolverChannel(grpc.Channel):
             raise failure from None
         tried.append(info)
         return self._connections.borrow(info)
+
+    def _wait_for_list(self, end: float | None) -> None:
+        """Wait for the first list, where a call has less time than a pick would wait."""
+        left = left_until(end)
+        resolver = self._resolver
+        if left is None or resolver.snapshot().listed or left > resolver.first_list_left_s:
+            return
+        try:
+            resolver.wait_for(0, dt.timedelta(seconds=left))
+        except TimedOutError as exc:
+            raise DeadlineError(str(exc)) from exc
 
     def _begun(
         self,

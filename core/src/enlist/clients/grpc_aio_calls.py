@@ -104,6 +104,9 @@ class Call(grpc.aio.Call):
         await asyncio.wait([self.begun])
         if self.begun.cancelled():
             return if_cancelled
+        if isinstance(failed := self.begun.exception(), grpc.aio.AioRpcError):
+            told: _T = getattr(failed, what)()
+            return told
         answer: _T = await getattr(self.begun.result(), what)()
         return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
@@ -49,7 +50,7 @@ class Finder:
         failed: Any = None
         while True:
             try:
-                connection = await self._next(attempts.tried)
+                connection = await self._next(attempts.tried, end)
             except NoInstanceError:
                 if failed is None:
                     raise
@@ -75,18 +76,23 @@ class Finder:
         tried: list[Info] = []
         while True:
             try:
-                connection = await self._next(tried)
+                connection = await self._next(tried, end)
             except NoInstanceError:
                 if not tried:
                     raise
                 # Nobody accepts: gRPC's own error, from any of them, says why.
-                return self._begun(await self._next([]), begin, left_until(end))
+                return self._begun(await self._next([], end), begin, left_until(end))
             if await self._accepts(connection, left_until(end)):
                 return self._begun(connection, begin, left_until(end))
 
-    async def _next(self, tried: list[Info]) -> Connection[grpc.aio.Channel]:
+    async def _next(self, tried: list[Info], end: float | None) -> Connection[grpc.aio.Channel]:
         """Return a connection that was not tried yet."""
-        info = await self._resolver.pick(exclude=list(tried))
+        waits = not self._resolver.snapshot().listed
+        try:
+            async with asyncio.timeout(left_until(end) if waits else None):
+                info = await self._resolver.pick(exclude=list(tried))
+        except TimeoutError as exc:
+            raise _out_of_time(self._resolver.service_name) from exc
         tried.append(info)
         return self._connections.borrow(info)
 
@@ -111,6 +117,16 @@ class Finder:
             raise
         call.add_done_callback(lambda _: self._connections.give_back(connection))
         return call
+
+
+def _out_of_time(service_name: str) -> grpc.aio.AioRpcError:
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        nothing,
+        nothing,
+        f"the time was over before the first list of {service_name!r} had come",
+    )
 
 
 async def _another_may_be_tried(
