@@ -406,6 +406,23 @@ def test_refuses_what_names_no_registry(registry: object) -> None:
         open_registry(registry)
 
 
+@pytest.mark.parametrize(
+    "registry",
+    [
+        b"etcd://root:hunter2@10.0.0.1",
+        {"etcd://root:hunter2@10.0.0.1"},
+        [["etcd://root:hunter2@10.0.0.1"]],
+        [b"etcd://root:hunter2@10.0.0.1"],
+    ],
+)
+def test_shows_nothing_of_what_names_no_registry_but_its_type(registry: object) -> None:
+    """R7: there may be a password in it."""
+    with pytest.raises(InvalidOptionError, match=r"registry='(bytes|set|list)': must") as caught:
+        open_registry(registry)
+
+    assert "hunter2" not in repr((caught.value.args, caught.value.value))
+
+
 def test_takes_the_registry_of_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ENLIST_REGISTRY chooses for a program that does not."""
     monkeypatch.setenv("ENLIST_REGISTRY", url)

@@ -122,7 +122,8 @@ def _chosen(registry: object, options: dict[str, object]) -> tuple[str, type[Any
         return name, plugin_class, read_options(plugin_class.Options, target, options, os.environ)
     if registry is not None and not isinstance(registry, str):
         rule = "must be a name, a URL, a plugin's class, an opened Registry, or a list of these"
-        raise InvalidOptionError("registry", registry, rule)
+        # Its type alone, since there is no telling what in it is a password; so below.
+        raise InvalidOptionError("registry", type(registry).__name__, rule)
     target = target_from(registry, os.environ)
     plugin = load(target.name)
     return str(target), plugin.cls, read_options(plugin.cls.Options, target, options, os.environ)
@@ -165,7 +166,8 @@ def _open_group(
         raise InvalidOptionError("registry", registries, "must name at least one registry")
     for one in registries:
         if isinstance(one, (list, tuple, RegistryGroup)):
-            raise InvalidOptionError("registry", one, "must not be a list within a list")
+            rule = "must not be a list within a list"
+            raise InvalidOptionError("registry", type(one).__name__, rule)
     with ExitStack() as undo:
         members = []
         for position, one in enumerate(registries):
