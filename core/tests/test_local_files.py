@@ -352,6 +352,7 @@ def test_wiped_registry_is_written_again(wiped: str, path: Path, registries: Reg
     registry.register(ECHO, TIMEOUT_S)
     with watching(reader, "echo") as watch, Server(path) as server:
         watch.wait_for(ECHO)
+        assert server.ask("resolve", "echo") == [str(ECHO.addr)]  # nobody opens it anew after this
         if wiped != "owners":
             path.unlink()
             assert isinstance(watch.wait_for_error(), UnavailableError)
@@ -366,6 +367,20 @@ def test_wiped_registry_is_written_again(wiped: str, path: Path, registries: Reg
         assert server.ask("resolve", "echo") == [str(ECHO.addr)]
     with watching(reader, "echo") as watch:
         watch.wait_for(ECHO)
+
+
+def test_close_without_the_owners_folder_removes_the_records(
+    path: Path, registries: Registries
+) -> None:
+    """Whoever clears it away keeps no record in the file by that [R6]."""
+    registry = registries()
+    registry.register(ECHO, TIMEOUT_S)
+    shutil.rmtree(Place(path).owners)
+
+    registry.close(TIMEOUT_S)
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM records").fetchall() == []
 
 
 def test_replaced_file_is_followed(path: Path, registries: Registries) -> None:

@@ -23,6 +23,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -71,6 +72,7 @@ class Life:
 
         Those who remove the files of the dead have that too, so none sees ours without its lock.
         """
+        self._place.make_owners()  # also opening a database does, but somebody may remove it later
         _held[self._owner] = os.getpid()  # first, so that no reader of ours opens the new file
         self._close_file()
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -134,9 +136,12 @@ class Lives:
 
     def remove_files_of_the_dead(self) -> None:
         """Remove the files of those whose process has ended; in a write transaction, as begin()."""
-        for file in self._place.owners.iterdir():
-            if _OWNER.fullmatch(file.name) and self.is_dead(file.name.encode()):
-                file.unlink(missing_ok=True)
+        with suppress(
+            FileNotFoundError
+        ):  # somebody has removed the folder, and all of them with it
+            for file in self._place.owners.iterdir():
+                if _OWNER.fullmatch(file.name) and self.is_dead(file.name.encode()):
+                    file.unlink(missing_ok=True)
 
     def is_alive(self, owner: object) -> bool:
         """Return whether the owner's process runs, and has not been silent for its ttl.
