@@ -150,14 +150,24 @@ class Backend:
         if "withdraw" in self.abilities:
             left = self._guarded(self._hook.withdraw, infos=infos, timeout_s=timeout_s)
             return self._all_of(Info, left)
+        return self._deregister_each(infos, timeout_s)
+
+    def _deregister_each(self, infos: Sequence[Info], timeout_s: float) -> tuple[Info, ...]:
+        """Deregister one after another; return what may remain, and log why of the first."""
         deadline = Deadline(self._clock, timeout_s)
+        left: list[Info] = []
         for done, info in enumerate(infos):
             try:
                 self.deregister(info, deadline.remaining_s())
             except UnavailableError:
                 # The others would only wait for the same silence.
-                return tuple(infos[done:])
-        return ()
+                return (*left, *infos[done:])
+            except RegistryError as exc:
+                if not left:
+                    message = "%s: could not remove %s at %s: %s"
+                    _logger.warning(message, self.name, info.service_name, info.addr, exc)
+                left.append(info)
+        return tuple(left)
 
     def _register_each(self, infos: Sequence[Info], timeout_s: float) -> list[Lost]:
         """Register one after another; raise only if nothing came of any."""

@@ -285,8 +285,8 @@ class Registry:
         """Deregister all that is held, end every watch, and let go of every connection.
 
         Takes one timeout at most; what could not be removed in that time ends with its time to
-        live. A second call does nothing, and neither does one in a child of the process that
-        used the registry.
+        live. What another call is writing is removed once that call has ended. A second call does
+        nothing, and neither does one in a child of the process that used the registry.
         """
         self._closed = True
         self._finalizer.detach()

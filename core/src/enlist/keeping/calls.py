@@ -9,7 +9,7 @@ from typing import Literal
 from enlist.backend import Backend
 from enlist.clock import Deadline
 from enlist.errors import RegistryError, UnavailableError
-from enlist.info import Info
+from enlist.info import Identity, Info
 from enlist.keeping.entry import Claim
 from enlist.keeping.registrations import Registrations
 from enlist.keeping.writer import Writer
@@ -127,9 +127,21 @@ class Calls:
         self._table.announce()
 
     def leave(self, deadline: Deadline) -> int:
-        """Remove everything that is wanted or owed, once; return how many may remain."""
-        self._table.unwant_all()
-        claims = self._table.claim_idle(lambda entry: not entry.wanted)
+        """Remove everything that is wanted or owed, each once; return how many may remain.
+
+        No call begins after this. What a call or the keeper writes now is removed when that write
+        has ended; one that has not by the deadline is left to its time to live.
+        """
+        self._table.close()
+        tried: set[Identity] = set()
+        while claims := self._table.claim_next(
+            lambda entry: entry.info.identity not in tried, deadline
+        ):
+            tried.update(claim.info.identity for claim in claims)
+            self._leave(claims, deadline)
+        return len(self._table)
+
+    def _leave(self, claims: Sequence[Claim], deadline: Deadline) -> None:
         try:
             remaining = {info.identity for info in self._withdraw(claims, deadline)}
         finally:
@@ -137,12 +149,11 @@ class Calls:
         gone = [claim for claim in claims if claim.info.identity not in remaining]
         self._table.forget(gone, for_good=True)
         self._table.announce()
-        return len(self._table)
 
     def _withdraw(self, claims: Sequence[Claim], deadline: Deadline) -> Sequence[Info]:
         infos = [claim.info for claim in claims]
         try:
-            return self._backend.withdraw(infos, deadline.remaining_s()) if infos else ()
+            return self._backend.withdraw(infos, deadline.remaining_s())
         except RegistryError as exc:
             _logger.warning("%s: could not deregister on closing: %s", self._backend.name, exc)
             return infos

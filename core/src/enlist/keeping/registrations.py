@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from enlist.clock import Clock, Deadline
-from enlist.errors import RegistryError, TimedOutError
+from enlist.errors import ClosedError, RegistryError, TimedOutError
 from enlist.info import Identity, Info
 from enlist.keeping.entry import Claim, Entry
 from enlist.states import Change, State, Status
@@ -53,6 +53,7 @@ class Registrations:
         self._written: list[Claim] | None = None
         self._changes: list[Change] = []
         self._announcing = False
+        self._closed = False
 
     def __len__(self) -> int:
         """Return the number of entries, removals still owed included."""
@@ -64,13 +65,18 @@ class Registrations:
         """Note what is wanted now; return a ticket for each claim.
 
         The keeper stays away from the entries until :meth:`called` says that the call is over.
+
+        Raises:
+            ClosedError: the table was closed.
         """
         with self._lock:
+            self._check_open()
             return [self._want(info) for info in infos]
 
     def want_instead(self, info: Info, current: Info) -> list[Claim]:
         """Do what :meth:`want` does if ``current`` is still what is wanted, else return nothing."""
         with self._lock:
+            self._check_open()
             return [self._want(info)] if self.get(info.identity) is current else []
 
     def called(self, tickets: Iterable[Claim], *, agreed: bool) -> None:
@@ -81,6 +87,7 @@ class Registrations:
                 entry.callers -= 1
                 if agreed and ticket.generation > entry.agreed_generation:
                     entry.agreed, entry.agreed_generation = ticket.info, ticket.generation
+            self._wake()
 
     def _want(self, info: Info) -> Claim:
         entry = self._entry_of(info)
@@ -114,6 +121,7 @@ class Registrations:
         the record is gone.
         """
         with self._lock:
+            self._check_open()
             entry = self._entry_of(info)
             entry.callers += 1
             leaving = entry.generation and not entry.wanted
@@ -126,9 +134,14 @@ class Registrations:
         self._set_state(entry, State.LEAVING, None)
         return self._claim_on(entry)
 
-    def unwant_all(self) -> None:
-        """Note that nothing is wanted any more."""
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the registry was closed; open another with open_registry()")
+
+    def close(self) -> None:
+        """Note that nothing is wanted any more, and never will be."""
         with self._lock:
+            self._closed = True
             for entry in self._entries.values():
                 if entry.wanted:
                     self._unwant(entry)
@@ -161,14 +174,11 @@ class Registrations:
             if not ticket.entry.claimed_by:
                 ticket.entry.claimed_by = ticket.generation
                 return True
-            self._waiting += 1
             try:
-                self._freed.wait(deadline.remaining_s())
+                self._wait(deadline.remaining_s())
             except TimedOutError as exc:
                 message = "an earlier write for this registration is still under way"
                 raise TimedOutError(message) from exc
-            finally:
-                self._waiting -= 1
         return False
 
     # --- the keeper's side -------------------------------------------------------------------
@@ -182,6 +192,26 @@ class Registrations:
                     entry.claimed_by = entry.generation
                     claims.append(self._claim_on(entry))
         return claims
+
+    def claim_next(self, chosen: Callable[[Entry], bool], deadline: Deadline) -> list[Claim]:
+        """Claim as :meth:`claim_idle` does, but wait until one that is chosen is idle.
+
+        Returns nothing when none is chosen, or none has become idle by the deadline.
+        """
+        with self._lock:
+            while not (claims := self.claim_idle(chosen)) and self.any(chosen):
+                if deadline.expired:
+                    break
+                self._wait(deadline.left_s)
+        return claims
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until something is freed; spurious, so ask again after it."""
+        self._waiting += 1
+        try:
+            self._freed.wait(seconds)
+        finally:
+            self._waiting -= 1
 
     def written(self) -> list[Claim]:
         """Return every wanted entry that was written at least once, without claiming it."""

@@ -172,8 +172,7 @@ class LocalRegistry:
             if self._life.has_begun:
                 self._store.write(self._leave, timeout_s)
         finally:
-            self._life.end()
-            self._store.close()
+            self._store.close(last=self._life.end)
 
     def _leave(self, connection: sqlite3.Connection) -> None:
         statements.remove_all_of(connection, self._owner.encode())

@@ -93,11 +93,18 @@ class Store:
         )
         return self._openings, number
 
-    def close(self) -> None:
-        """Close the connection for good: a call that is late finds it closed, and opens none."""
+    def close(self, last: Callable[[], object] = lambda: None) -> None:
+        """Close the connection for good: a call that is late finds it closed, and opens none.
+
+        Args:
+            last: what is to be done in the same turn, so that no late call comes in between.
+        """
         with _turn:
             self._is_closed = True
-            self._disconnect()
+            try:
+                self._disconnect()
+            finally:
+                last()
 
     @contextmanager
     def _turn_until(self, deadline: float) -> Iterator[None]:
