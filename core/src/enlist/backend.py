@@ -24,6 +24,7 @@ from enlist.errors import (
     UnsupportedError,
 )
 from enlist.hookspecs import PROJECT_NAME, Beat, ExtensionSpec, Lost, RegistrySpec, Stop, Why
+from enlist.host_process import start_thread
 from enlist.info import Info, check_complete
 from enlist.stopping import StopToken
 
@@ -200,7 +201,7 @@ class Backend:
     def _first_list(self, service_name: str, timeout_s: float) -> tuple[Info, ...]:
         stop = StopToken()
         timer = threading.Timer(timeout_s, stop.set)
-        timer.start()
+        start_thread(timer)
         try:
             for instances in self.watch(service_name, stop):
                 return tuple(instances)

@@ -10,9 +10,9 @@ import sys
 import threading
 from typing import Final
 
-from enlist.errors import UnsupportedError
+from enlist.errors import UnavailableError, UnsupportedError
 
-__all__ = ["check_threads"]
+__all__ = ["check_threads", "start_thread"]
 
 _INSTEAD: Final = (
     "keep the server enlisted from a process of its own instead, such as with 'enlist run', "
@@ -46,6 +46,21 @@ def check_threads() -> None:
         raise UnsupportedError(
             f"this interpreter allows no background threads ({exc}); open the registry in the main "
             "interpreter of the process"
+        ) from exc
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread; whoever keeps it does so after this, since one that never ran has no end.
+
+    Raises:
+        UnavailableError: the system gives no further thread now.
+    """
+    try:
+        thread.start()
+    except RuntimeError as exc:
+        raise UnavailableError(
+            f"no thread could be started ({exc}); have the process use fewer, or raise its limit: "
+            "`ulimit -u`, or the pids limit of its container"
         ) from exc
 
 

@@ -125,6 +125,7 @@ class Registry:
         """
         session, deadline = self._call(timeout)
         info = self._prepared(session, info)
+        session.supervisor.start()
         try:
             session.calls.register(info, deadline)
         finally:
@@ -147,6 +148,7 @@ class Registry:
             raise InvalidInfoError(
                 "infos", len(prepared), "must not name one service at one address twice"
             )
+        session.supervisor.start()
         try:
             session.calls.register_all(prepared, deadline)
         finally:
@@ -261,6 +263,7 @@ class Registry:
     def watch(self, service_name: str) -> Watch:
         """Return a share of the watch on which resolvers of a service stand; close it after use."""
         session = self._session()
+        session.supervisor.start()
         watch = session.watches.open(_checked_name(service_name))
         session.supervisor.ensure_running()
         return watch

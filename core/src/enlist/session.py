@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,10 +104,8 @@ class Session:
 
     def close(self, deadline: Deadline) -> int:
         """Leave the registry and let go of everything; return how many records may remain."""
-        try:
-            remaining = self.calls.leave(deadline)
-        finally:
-            self.watches.close()
-            self.supervisor.stop(max(LEAST_CLOSING_S, deadline.left_s))
-            self.backend.close(max(LEAST_CLOSING_S, deadline.left_s))
-        return remaining
+        with ExitStack() as rest:  # what fails in one keeps nobody from the others
+            rest.callback(lambda: self.backend.close(max(LEAST_CLOSING_S, deadline.left_s)))
+            rest.callback(lambda: self.supervisor.stop(max(LEAST_CLOSING_S, deadline.left_s)))
+            rest.callback(self.watches.close)
+            return self.calls.leave(deadline)

@@ -15,6 +15,7 @@ from enlist.finding.balance import FirstSeen
 from enlist.finding.listeners import Listener, Listeners
 from enlist.finding.view import Snapshot, View
 from enlist.hookspecs import Stop
+from enlist.host_process import start_thread
 from enlist.info import Info
 from enlist.stopping import StopToken
 
@@ -146,8 +147,12 @@ class Watch:
     # --- for the watches of the registry ------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
+        """Begin to watch.
+
+        Raises:
+            UnavailableError: the system gives no further thread now.
+        """
+        start_thread(self._thread)
 
     def stop(self) -> None:
         """Have the thread end, wake whoever waits, and tell nobody any more."""

@@ -18,9 +18,10 @@ from random import Random
 from typing import Final
 
 from enlist.clock import Clock, Deadline
-from enlist.errors import ClosedError, RegistryError, UnsupportedError
+from enlist.errors import ClosedError, RegistryError, UnavailableError, UnsupportedError
 from enlist.finding.view import Snapshot
 from enlist.finding.watch import Conditions, Source, Watch
+from enlist.host_process import start_thread
 from enlist.info import Info
 
 __all__ = ["Watches"]
@@ -75,6 +76,7 @@ class Watches:
 
         Raises:
             ClosedError: the watches were closed.
+            UnavailableError: the system gives no further thread now.
             UnsupportedError: the backend can only be written to.
         """
         if not self._source.can_resolve:
@@ -211,10 +213,16 @@ class Watches:
             self._to_tell.extend(waiting)
             if not self._to_tell or self._teller is not None:
                 return
-            self._teller = threading.Thread(
+            teller = threading.Thread(
                 target=self._tell_all, name="enlist-watch-callbacks", daemon=True
             )
-            self._teller.start()
+            try:
+                start_thread(teller)
+            except UnavailableError as exc:
+                # They are told with the next ones; the keeper, which asks for it, has to go on.
+                _log.warning("%s: callbacks for changes wait: %s", self._source.name, exc)
+            else:
+                self._teller = teller
 
     def _tell_all(self) -> None:
         while True:

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Final, Protocol
 
+from enlist.host_process import start_thread
 from enlist.keeping.keeper import Keeper
 
 __all__ = ["Periodic", "Supervisor"]
@@ -48,10 +49,22 @@ class Supervisor:
         self._stopping = False
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Start the thread if that was not done yet: before there is something for it to keep.
+
+        Raises:
+            UnavailableError: the system gives no further thread now.
+        """
+        if self._thread is None:
+            self._start()
+
     def ensure_running(self) -> None:
         """Start the thread if it does not run, and have it look at what is due.
 
         A thread that died without being told to is started again, and that is logged.
+
+        Raises:
+            UnavailableError: the system gives no further thread now.
         """
         thread = self._thread
         if thread is None or not thread.is_alive():
@@ -71,10 +84,11 @@ class Supervisor:
                 return
             if self._thread is not None:
                 _logger.error("%s: the keeper's thread had died; it was started again", self._name)
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run, name=f"enlist-keeper-{self._name}", daemon=True
             )
-            self._thread.start()
+            start_thread(thread)
+            self._thread = thread
 
     def stop(self, timeout_s: float) -> None:
         """End the thread; wait for it no longer than the given seconds."""

@@ -53,8 +53,8 @@ class Watching:
         """
         feed = _Feed(service_name)
         stop.on_stop(feed.end)
-        self._add(feed)
         try:
+            self._add(feed)
             yield from feed
         finally:
             self._remove(feed)
@@ -69,11 +69,16 @@ class Watching:
         with self._changed:
             self._feeds = (*self._feeds, feed)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="enlist-local-watch", daemon=True
-                )
-                self._thread.start()
+                self._thread = self._started()
             self._changed.notify_all()
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="enlist-local-watch", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            raise UnavailableError(f"{self._place.file} cannot be watched now: {exc}") from exc
+        return thread
 
     def _remove(self, feed: _Feed) -> None:
         with self._changed:
