@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from core.tests.scripted_source import unheard_resolver
-from enlist import ClosedError, Info, Registry, Resolver, TimedOutError, hookimpl, open_registry
+from enlist import (
+    ClosedError,
+    Info,
+    InvalidInfoError,
+    Registry,
+    Resolver,
+    TimedOutError,
+    hookimpl,
+    open_registry,
+)
 from enlist.aio import AsyncRegistry, AsyncResolver
 from enlist.aio import open_registry as aopen_registry
 from enlist.local import LocalOptions, LocalRegistry
@@ -160,6 +169,12 @@ def slow() -> type[Slow]:
 
 async def cancelled_while_it_writes(call: Coroutine[Any, Any, object]) -> None:
     """Cancel the call when its write has begun, then let the write go on."""
+    await begun_and_cancelled(call)
+    Slow.go_on.set()
+
+
+async def begun_and_cancelled(call: Coroutine[Any, Any, object]) -> None:
+    """Cancel the call when its write has begun; the write waits on."""
     Slow.begun.clear()
     Slow.go_on.clear()
     task = asyncio.create_task(call)
@@ -167,7 +182,6 @@ async def cancelled_while_it_writes(call: Coroutine[Any, Any, object]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    Slow.go_on.set()
 
 
 def test_a_cancelled_registration_leaves_no_ghost(url: str, slow: type[Slow]) -> None:
@@ -259,12 +273,163 @@ def test_waiting_for_what_was_cancelled_has_an_end(url: str, slow: type[Slow]) -
     run(story())
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["cancelled", "timed out"])
+def test_a_removal_that_nobody_waits_for_is_made_all_the_same(
+    url: str, slow: type[Slow], *, late: bool
+) -> None:
+    """It follows what undoes an earlier call, although its own coroutine has ended before."""
+
+    async def story(client: Registry) -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            slow.go_on.set()
+            await registry.register(ECHO)
+            await begun_and_cancelled(registry.update(ECHO, weight=99))
+            timeout = dt.timedelta(milliseconds=20) if late else None
+            removing = asyncio.create_task(registry.deregister(ECHO, timeout=timeout))
+            await asyncio.sleep(0)
+            if not late:
+                removing.cancel()
+            with pytest.raises(TimedOutError if late else asyncio.CancelledError):
+                await removing
+            slow.go_on.set()
+            await until(lambda: client.resolve("echo") == ())
+            await registry.register(OTHER)  # whatever was queued before is done
+            assert client.resolve("echo") == (OTHER,)
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_registering_after_a_cancelled_removal_stays(url: str, slow: type[Slow]) -> None:
+    """The removal that goes on does not take away what was registered after it."""
+
+    async def story(client: Registry) -> None:
+        path = Path(url.removeprefix("local:"))
+        async with aopen_registry(slow, path=path) as registry:
+            slow.go_on.set()
+            await registry.register(ECHO)
+            await begun_and_cancelled(registry.update(ECHO, weight=99))
+            removing = asyncio.create_task(registry.deregister(ECHO))
+            await asyncio.sleep(0)
+            removing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await removing
+            again = asyncio.create_task(registry.register(ECHO))
+            await asyncio.sleep(0)
+            slow.go_on.set()
+            await again
+            assert [status.info for status in registry.status()] == [ECHO]
+            assert client.resolve("echo") == (ECHO,)
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_refuses_what_is_no_info_while_a_call_is_being_undone(url: str, slow: type[Slow]) -> None:
+    """The error is the twin's, whatever else is under way."""
+
+    async def story() -> None:
+        async with aopen_registry(slow, path=Path(url.removeprefix("local:"))) as registry:
+            await begun_and_cancelled(registry.register(ECHO))
+            for call in (registry.register, registry.deregister):
+                with pytest.raises(InvalidInfoError):
+                    await call(None)  # type: ignore[arg-type]  # that is the point
+            slow.go_on.set()
+
+    run(story())
+
+
+def waits(resolver: AsyncResolver, number: int) -> list[asyncio.Task[tuple[Info, ...]]]:
+    hour = dt.timedelta(hours=1)
+    return [asyncio.create_task(resolver.wait_for(1, hour)) for _ in range(number)]
+
+
+def test_waiting_keeps_no_other_call_from_being_made(url: str) -> None:
+    """Neither those that wait, nor those that were cancelled while they did."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry, registry.resolver("echo") as resolver:
+            await resolver.wait_for(0)
+            cancelled, waiting = waits(resolver, 10), waits(resolver, 10)
+            await asyncio.sleep(0)
+            for each in cancelled:
+                each.cancel()
+            await asyncio.wait(cancelled)
+
+            await asyncio.wait_for(registry.register(ECHO), 10)
+            assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [(ECHO,)] * 10
+
+    run(story())
+
+
+def test_closing_ends_a_wait(url: str) -> None:
+    """With the error that the blocking resolver raises."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry:
+            resolver = registry.resolver("echo")
+            (waiting,) = waits(resolver, 1)
+            await asyncio.sleep(0)
+            await resolver.close()
+            with pytest.raises(ClosedError):
+                await asyncio.wait_for(waiting, 10)
+
+    run(story())
+
+
+def test_closing_the_blocking_registry_ends_waits_and_iterations(url: str) -> None:
+    """Of one that was passed in, and is closed by its owner while it is followed."""
+
+    async def story(client: Registry) -> None:
+        async with aopen_registry(client) as registry:
+            resolver = registry.resolver("echo")
+            await resolver.wait_for(0)
+            (waiting,) = waits(resolver, 1)
+
+            async def follow() -> int:
+                return len([snapshot async for snapshot in resolver])
+
+            following = asyncio.create_task(follow())
+            await asyncio.sleep(0)
+            await asyncio.to_thread(client.close)
+
+            with pytest.raises(ClosedError):
+                await asyncio.wait_for(waiting, 10)
+            assert await asyncio.wait_for(following, 10) >= 1
+
+    with open_registry(url) as client:
+        run(story(client))
+
+
+def test_waits_for_what_any_of_several_registries_has(tmp_path: Path) -> None:
+    """A wait hears of a change in each of them."""
+
+    async def story(second: Registry) -> None:
+        async with (
+            aopen_registry([f"local:{tmp_path / 'one'}", second]) as registry,
+            registry.resolver("echo") as resolver,
+        ):
+            (waiting,) = waits(resolver, 1)
+            await resolver.wait_for(0)
+            await asyncio.to_thread(second.register, ECHO)
+            assert await asyncio.wait_for(waiting, 10) == (ECHO,)
+
+    with open_registry(f"local:{tmp_path / 'two'}") as second:
+        run(story(second))
+
+
 def test_every_blocking_call_has_a_twin() -> None:
     """What the blocking registry and resolver have, their twins have under the same name."""
     # What the parts use among themselves; and the resolver is iterated over.
     hidden = {"watch", "clock", "is_local", "timeout", "first_list_left_s", "on_change"}
     assert public(Registry) - hidden <= public(AsyncRegistry)
+<<<<<<< HEAD
     assert public(Resolver) - hidden <= public(AsyncResolver)
+=======
+    for_twins = {"on_change", "waiting", "waiting_for_first_list"}  # what the twin itself stands on
+    assert public(Resolver) - for_twins <= public(AsyncResolver)
+>>>>>>> d685245 (Wait for instances in asyncio without a thread)
 
 
 def public(cls: type) -> set[str]:

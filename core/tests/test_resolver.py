@@ -413,6 +413,34 @@ def test_on_change_with_a_callback_that_raises_stops_nobody(
     assert "a callback for changes of 'echo' failed" in caplog.text
 
 
+@pytest.mark.parametrize("closed", ["resolver", "registry"])
+def test_on_change_tells_of_the_end(closed: str, world: Watching) -> None:
+    """Whoever waits for changes hears that none will come, but not after unsubscribing."""
+    resolver = listing(world, A)
+    told: list[str] = []
+    resolver.on_change(lambda _: told.append("change"), ended=lambda: told.append("end"))
+    resolver.on_change(lambda _: None, ended=lambda: told.append("never"))()
+
+    (resolver if closed == "resolver" else world.watches).close()
+
+    assert told == ["end"]
+
+
+def test_on_change_with_an_end_that_raises_closes_all_the_same(
+    world: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the callback raises is logged, and the others are told."""
+    resolver = listing(world, A)
+    told: list[str] = []
+    for ended in (lambda: told.append("one"), lambda: 1 / 0, lambda: told.append("other")):
+        resolver.on_change(lambda _: None, ended=ended)
+
+    world.watches.close()
+
+    assert sorted(told) == ["one", "other"]
+    assert "a callback for changes of 'echo' failed" in caplog.text
+
+
 def test_on_change_after_close_is_silent_although_others_follow(world: Watching) -> None:
     """Closing one resolver ends its callbacks, and leaves the others of the service alone."""
     one, other = listing(world, A), resolver_of(world)

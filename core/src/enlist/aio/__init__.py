@@ -8,9 +8,9 @@
             async for snapshot in resolver:
                 ...
 
-The calls run in a few threads of the registry's own. A call that is cancelled cannot be stopped
-in its thread, so what it did is undone right after it: a cancelled ``register`` leaves no record
-behind, and a cancelled ``update`` leaves what was registered before.
+The calls run in a few threads of the registry's own; a wait for instances needs none. A call that
+is cancelled cannot be stopped in its thread, so what it did is undone right after it: a cancelled
+``register`` leaves no record behind, and a cancelled ``update`` leaves what was registered before.
 
 For servers there are :func:`enlisted` and, for what ``asyncio.start_server`` makes, :func:`serve`.
 """

@@ -6,15 +6,16 @@ import asyncio
 import datetime as dt
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from enlist.aio.resolver import AsyncResolver
 from enlist.aio.undoing import Undoing
-from enlist.errors import ClosedError
+from enlist.errors import ClosedError, TimedOutError
+from enlist.finding.resolver import Resolver
 from enlist.info import Info
 from enlist.opening import AnyRegistry
 from enlist.own_thread import in_own_thread
@@ -43,7 +44,7 @@ class AsyncRegistry:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="enlist-aio")
         self._closed = False
         self._undoing = Undoing(registry)
-        self._resolvers: weakref.WeakSet[AsyncResolver] = weakref.WeakSet()
+        self._resolvers: weakref.WeakSet[Resolver] = weakref.WeakSet()
 
     @property
     def name(self) -> str:
@@ -79,8 +80,16 @@ class AsyncRegistry:
 
     async def deregister(self, info: Info, *, timeout: dt.timedelta | None = None) -> None:
         """Remove a registration, also if cancelled; see :meth:`enlist.Registry.deregister`."""
-        await self._undoing.finished([info], timeout)
-        await self._run(self._registry.deregister, info, timeout=timeout)
+        earlier = self._undoing.under_way([info])
+        call = functools.partial(self._registry.deregister, info, timeout=timeout)
+        # At once, so that it is done whatever becomes of this coroutine.
+        removal = self._submitted(functools.partial(_after, earlier, call))
+        try:
+            await self._undoing.finished(earlier, timeout)
+            await asyncio.shield(asyncio.wrap_future(removal))
+        except (asyncio.CancelledError, TimedOutError):
+            self._undoing.began([info], removal)
+            raise
 
     async def resolve(
         self, service_name: str, *, timeout: dt.timedelta | None = None
@@ -108,9 +117,9 @@ class AsyncRegistry:
         self, service_name: str, *, tags: Mapping[str, str] | None = None
     ) -> AsyncResolver:
         """Follow a service; see :meth:`enlist.Registry.resolver`. Does not block."""
-        resolver = AsyncResolver(self._registry.resolver(service_name, tags=tags), self._run)
+        resolver = self._registry.resolver(service_name, tags=tags)
         self._resolvers.add(resolver)
-        return resolver
+        return AsyncResolver(resolver)
 
     async def close(self) -> None:
         """End its resolvers, wait for what is under way, close the registry if opened here.
@@ -118,7 +127,7 @@ class AsyncRegistry:
         All of that is done also if this is cancelled.
         """
         self._closed = True
-        steps = [resolver.ending() for resolver in list(self._resolvers)]
+        steps = [resolver.close for resolver in self._resolvers]
         if self._owned:
             steps.append(self._registry.close)
         # Last of all: what undoes a cancelled call may still be on its way.
@@ -153,7 +162,7 @@ class AsyncRegistry:
     async def _undoable(
         self, call: Callable[[], _T], infos: Sequence[Info], timeout: dt.timedelta | None
     ) -> _T:
-        await self._undoing.finished(infos, timeout)
+        await self._undoing.finished(self._undoing.under_way(infos), timeout)
         work = self._undoing.undoable(call, infos)
         future = self._submitted(work.do)
         try:
@@ -162,6 +171,12 @@ class AsyncRegistry:
             undoing = self._threads.submit(work.undo) if work.cancel() else future
             self._undoing.began(infos, undoing)
             raise
+
+
+def _after(earlier: Collection[Future[Any]], call: Callable[[], _T]) -> _T:
+    """Make the call when the earlier ones have ended, each of which had its thread before."""
+    wait(earlier)
+    return call()
 
 
 def _take(steps: Iterable[Callable[[], object]]) -> None:

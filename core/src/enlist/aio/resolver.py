@@ -1,16 +1,16 @@
-"""The asyncio twin of a resolver: its blocking calls in a thread, its changes to iterate over."""
+"""The asyncio twin of a resolver: waits that keep no thread, and changes to iterate over."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from enlist.errors import ClosedError
-from enlist.finding.resolver import Resolver
+from enlist.finding.resolver import Resolver, Waiting
 from enlist.finding.view import Snapshot
 from enlist.info import Info
 from enlist.own_thread import in_own_thread
@@ -21,12 +21,9 @@ __all__ = ["AsyncResolver"]
 class AsyncResolver:
     """A live view of one service, to pick from and to iterate over."""
 
-    def __init__(self, resolver: Resolver, run: Callable[..., Any]) -> None:
-        """Show what ``resolver`` shows; ``run`` makes blocking calls in a thread."""
+    def __init__(self, resolver: Resolver) -> None:
+        """Show what ``resolver`` shows."""
         self._resolver = resolver
-        self._run = run
-        self._closed = False
-        self._iterations: set[Callable[[], object]] = set()
 
     @property
     def service_name(self) -> str:
@@ -53,58 +50,62 @@ class AsyncResolver:
         return self._resolver.snapshot()
 
     async def wait_for(self, n: int = 1, timeout: dt.timedelta | None = None) -> tuple[Info, ...]:
-        """Wait until at least ``n`` instances are there; see :meth:`enlist.Resolver.wait_for`."""
-        found: tuple[Info, ...] = await self._run(self._resolver.wait_for, n, timeout)
-        return found
+        """Wait until at least ``n`` instances are there; see :meth:`enlist.Resolver.wait_for`.
+
+        Any number of coroutines may wait; they keep no thread.
+        """
+        waiting = self._resolver.waiting(n, timeout)
+        await self._end_of(waiting)
+        return waiting.outcome()
 
     async def pick(self, *, exclude: Collection[Info] = ()) -> Info:
         """Choose an instance; waits only for the first list; see :meth:`enlist.Resolver.pick`."""
-        await self._first_list()
+        if not self._resolver.snapshot().listed:
+            await self._end_of(self._resolver.waiting_for_first_list())
         return self._resolver.pick(exclude=exclude)
 
-    async def _first_list(self) -> None:
-        """Wait as a pick would, but in no thread, of which there are few."""
-        if self._resolver.snapshot().listed:
-            return
-        with suppress(TimeoutError), self._changes() as changed:
-            async with asyncio.timeout(self._resolver.first_list_left_s):
-                while not self._resolver.snapshot().listed and not self._closed:
+    async def _end_of(self, waiting: Waiting) -> None:
+        """Return when the wait is over, or its time is."""
+        with self._wakes() as changed, suppress(TimeoutError):
+            async with asyncio.timeout(waiting.seconds):
+                while not waiting.is_over():
                     await changed.wait()
                     changed.clear()
-        if self._closed:
-            raise ClosedError(f"the resolver of {self.service_name!r} was closed; open another one")
-
-    async def __aiter__(self) -> AsyncIterator[Snapshot]:
-        """Yield the snapshot now and the newest after each change, until the resolver is closed."""
-        with self._changes() as changed:
-            while not self._closed:
-                changed.clear()
-                yield self._resolver.snapshot()
-                await changed.wait()
 
     @contextmanager
-    def _changes(self) -> Iterator[asyncio.Event]:
-        """Have an event set at each change, and at the end, while the block runs."""
-        loop = asyncio.get_running_loop()
-        changed = asyncio.Event()
-        end = self._resolver.on_change(lambda _: loop.call_soon_threadsafe(changed.set))
-        self._iterations.add(changed.set)
+    def _wakes(self) -> Iterator[asyncio.Event]:
+        """Give what is set at each change from now on, and at the end."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(*_: Snapshot) -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        stop = self._resolver.on_change(wake, ended=wake)
         try:
             yield changed
         finally:
-            self._iterations.discard(changed.set)
-            end()
+            stop()
+
+    async def __aiter__(self) -> AsyncIterator[Snapshot]:
+        """Yield the snapshot now and the newest after each change, until the end.
+
+        That is when the resolver or its registry is closed.
+        """
+        with self._wakes() as changed:
+            while (snapshot := self._newest()) is not None:
+                yield snapshot
+                await changed.wait()
+                changed.clear()
+
+    def _newest(self) -> Snapshot | None:
+        try:
+            return self._resolver.snapshot()
+        except ClosedError:
+            return None
 
     async def close(self) -> None:
         """Stop following, and end every iteration; a second call does nothing."""
-        await in_own_thread(self.ending(), "enlist-aio-close")
-
-    def ending(self) -> Callable[[], None]:
-        """End every iteration, and return what is still to be done then, which may block."""
-        self._closed = True
-        for wake in tuple(self._iterations):
-            wake()
-        return self._resolver.close
+        await in_own_thread(self._resolver.close, "enlist-aio-close")
 
     async def __aenter__(self) -> Self:
         """Return the resolver."""

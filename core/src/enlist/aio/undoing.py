@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
@@ -43,25 +43,26 @@ class Undoing:
 
     def began(self, infos: Sequence[Info], undoing: Future[Any]) -> None:
         """Remember that a cancelled call about ``infos`` is undone when ``undoing`` is done."""
-        self._under_way.update({info.identity: undoing for info in infos})
+        self._under_way.update(dict.fromkeys(_identities(infos), undoing))
 
-    async def finished(self, infos: Sequence[Info], timeout: dt.timedelta | None) -> None:
+    def under_way(self, infos: Sequence[Info]) -> set[Future[Any]]:
+        """Return what takes back the cancelled calls about ``infos``, as far as it is not done."""
+        self._under_way = {key: each for key, each in self._under_way.items() if not each.done()}
+        return {self._under_way[key] for key in _identities(infos) if key in self._under_way}
+
+    async def finished(
+        self, undoings: Collection[Future[Any]], timeout: dt.timedelta | None
+    ) -> None:
         """Wait until what was cancelled before is undone: it must not undo what comes now.
 
         Raises:
             TimedOutError: that took longer than this call may.
         """
-        self._under_way = {key: each for key, each in self._under_way.items() if not each.done()}
-        if not self._under_way:
+        if not undoings:
             return
-        pending = {
-            self._under_way[info.identity] for info in infos if info.identity in self._under_way
-        }
         allowed = self._registry.timeout if timeout is None else check_timeout(timeout)
-        waits = [asyncio.shield(asyncio.wrap_future(each)) for each in pending]
-        done, late = (
-            await asyncio.wait(waits, timeout=allowed.total_seconds()) if waits else ((), ())
-        )
+        waits = [asyncio.shield(asyncio.wrap_future(each)) for each in undoings]
+        done, late = await asyncio.wait(waits, timeout=allowed.total_seconds())
         for each in done:
             each.exception()  # the cancelled call's own; nobody waits for it any more
         if late:
@@ -85,6 +86,11 @@ class Undoing:
                     info.addr,
                     exc,
                 )
+
+
+def _identities(infos: Sequence[Info]) -> list[Identity]:
+    # What is no Info is refused by the call itself.
+    return [info.identity for info in infos if isinstance(info, Info)]
 
 
 class Undoable(Generic[_T]):

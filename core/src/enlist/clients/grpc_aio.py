@@ -23,7 +23,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
@@ -39,7 +38,6 @@ from enlist.clients.grpc_connections import Connections
 from enlist.clients.grpc_reaching import channel_options, connectivity
 from enlist.errors import ClosedError
 from enlist.finding.resolver import Resolver
-from enlist.own_thread import in_own_thread
 
 __all__ = ["AsyncResolverChannel", "channel"]
 
@@ -84,12 +82,8 @@ def channel(  # noqa: PLR0913 - gRPC's own four, and two
         return grpc.aio.secure_channel(target, credentials, chosen, compression, interceptors)
 
     if isinstance(resolver, Resolver):
-        resolver = AsyncResolver(resolver, _in_thread)
+        resolver = AsyncResolver(resolver)
     return AsyncResolverChannel(resolver, connect, repeating)
-
-
-async def _in_thread(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    return await in_own_thread(partial(call, *arguments, **named), "enlist-grpc-aio")
 
 
 class AsyncResolverChannel(grpc.aio.Channel):

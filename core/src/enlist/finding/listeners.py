@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias
 
 from enlist.finding.view import Snapshot
 
-__all__ = ["Listener", "Listeners", "call"]
+__all__ = ["Ended", "Listener", "Listeners", "call"]
 
 Listener: TypeAlias = Callable[[Snapshot], object]
+Ended: TypeAlias = Callable[[], object]
+_P = ParamSpec("_P")
 _log = logging.getLogger(__name__)
 
 
@@ -27,26 +29,38 @@ class Listeners:
         self._service_name = service_name
         self._lock = threading.Lock()
         self._listeners: dict[object, Listener] = {}
+        self._ended: dict[object, Ended] = {}
         # The newest snapshot, and who had asked to be told when it came.
         self._untold: tuple[Snapshot, frozenset[object]] | None = None
         self._telling = False
 
-    def add(self, listener: Listener) -> Callable[[], None]:
-        """Have the listener told of what is put from now on; return what ends that."""
+    def add(self, listener: Listener, ended: Ended | None = None) -> Callable[[], None]:
+        """Have the listener told of what is put from now on; return what ends that.
+
+        Args:
+            listener: told of the snapshots.
+            ended: called by :meth:`end`.
+        """
         token = object()
         with self._lock:
             self._listeners[token] = listener
+            if ended is not None:
+                self._ended[token] = ended
 
         def remove() -> None:
             with self._lock:
                 self._listeners.pop(token, None)
+                self._ended.pop(token, None)
 
         return remove
 
-    def clear(self) -> None:
-        """Tell nobody any more."""
+    def end(self) -> None:
+        """Tell nobody of a snapshot any more, and those who asked for it of the end."""
         with self._lock:
             self._listeners.clear()
+            told, self._ended = list(self._ended.values()), {}
+        for ended in told:
+            call(self._service_name, ended)
 
     def put(self, snapshot: Snapshot) -> None:
         """Note what is to be told at the next :meth:`tell`, in place of what was not told yet."""
@@ -68,7 +82,7 @@ class Listeners:
         while (todo := self._next()) is not None:
             snapshot, listeners = todo
             for listener in listeners:
-                call(listener, snapshot, self._service_name)
+                call(self._service_name, listener, snapshot)
 
     def _next(self) -> tuple[Snapshot, list[Listener]] | None:
         with self._lock:
@@ -79,9 +93,11 @@ class Listeners:
             return snapshot, [each for token, each in self._listeners.items() if token in tokens]
 
 
-def call(listener: Listener, snapshot: Snapshot, service_name: str) -> None:
-    """Call a listener; what it raises is logged and goes no further."""
+def call(
+    service_name: str, callback: Callable[_P, object], *args: _P.args, **named: _P.kwargs
+) -> None:
+    """Call a callback; what it raises is logged and goes no further."""
     try:
-        listener(snapshot)
+        callback(*args, **named)
     except BaseException:  # noqa: BLE001 - a callback that calls sys.exit() must not end the watch
         _log.exception("a callback for changes of %r failed; the others go on", service_name)

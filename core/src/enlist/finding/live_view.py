@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from enlist.finding.balance import FirstSeen
-from enlist.finding.listeners import Listener
+from enlist.finding.listeners import Ended, Listener
 from enlist.finding.view import Snapshot
 
 __all__ = ["LiveView"]
@@ -39,8 +39,11 @@ class LiveView(Protocol):
     def first_seen(self) -> FirstSeen:
         """When each instance was first seen."""
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Have the listener called with each new snapshot; return what ends that."""
+    def subscribe(self, listener: Listener, ended: Ended | None = None) -> Callable[[], None]:
+        """Have the listener called with each new snapshot; return what ends that.
+
+        ``ended`` is called when the view has ended; if it is made of several, when one of them has.
+        """
 
     def wait_until(self, wanted: Callable[[Snapshot], bool], timeout_s: float) -> None:
         """Wait until a snapshot is as wanted, the view has ended, or the seconds have passed."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from enlist.clock import Clock
 from enlist.finding.balance import FirstSeen
-from enlist.finding.listeners import Listener
+from enlist.finding.listeners import Ended, Listener
 from enlist.finding.live_view import LiveView
 from enlist.finding.view import Snapshot, identity_of
 from enlist.info import Identity, Info
@@ -72,14 +72,14 @@ class MergedView:
         """Whether the views belong to the process that this one was forked from."""
         return any(view.abandoned for view in self._views)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, ended: Ended | None = None) -> Callable[[], None]:
         """Have the listener called with the union after a change of any view."""
 
         def hear(_: Snapshot) -> None:
             if (current := self.current) is not None:
                 listener(current)
 
-        ends = [view.subscribe(hear) for view in self._views]
+        ends = [view.subscribe(hear, ended) for view in self._views]
 
         def end() -> None:
             for one in ends:

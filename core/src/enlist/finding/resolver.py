@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -19,12 +20,27 @@ from enlist.errors import (
     UnavailableError,
 )
 from enlist.finding.balance import Balancer, Table
-from enlist.finding.listeners import call
 from enlist.finding.live_view import LiveView
+from enlist.finding.subscription import Subscription
 from enlist.finding.view import Snapshot
 from enlist.info import Info
 
-__all__ = ["Resolver"]
+__all__ = ["Resolver", "Waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One wait for instances: a thread sleeps through it, a coroutine awaits its end.
+
+    Attributes:
+        seconds: how long it may take.
+        is_over: tells whether there are enough instances, or nothing can come any more.
+        outcome: returns the instances that are there, or raises why they are too few.
+    """
+
+    seconds: float
+    is_over: Callable[[], bool]
+    outcome: Callable[[], tuple[Info, ...]]
 
 
 class Resolver:
@@ -66,7 +82,7 @@ class Resolver:
         self._random = random
         self._closed = False
         self._locks: dict[int, threading.Lock] = {}
-        self._subscriptions: dict[object, _Subscription] = {}
+        self._subscriptions: dict[object, Subscription] = {}
         # Each is a pair that is replaced as a whole: what was made, and of which snapshot.
         self._filtered = (Snapshot(), Snapshot())
         self._prepared = (Snapshot(), Table((), (), 0.0))
@@ -127,10 +143,28 @@ class Resolver:
             ClosedError: the resolver or its registry was closed, also while waiting.
             InvalidOptionError: ``n`` or ``timeout`` is negative or of another type.
         """
+        waiting = self.waiting(n, timeout)
+        self._usable().wait_until(lambda _: waiting.is_over(), waiting.seconds)
+        return waiting.outcome()
+
+    def waiting(self, n: int, timeout: dt.timedelta | None) -> Waiting:
+        """Return what :meth:`wait_for` waits for, for whoever waits in another way."""
         if not isinstance(n, int) or isinstance(n, bool) or n < 0:
             raise InvalidOptionError("n", n, "must be a whole number of instances, 0 or more")
         timeout_s = self._seconds(timeout)
-        self._usable().wait_until(lambda snapshot: self._has(snapshot, n), timeout_s)
+        self._usable()  # refuses after the end
+        return Waiting(timeout_s, lambda: self._is_over(n), lambda: self._found(n, timeout_s))
+
+    def waiting_for_first_list(self) -> Waiting:
+        """Return what the first :meth:`pick` waits for, for whoever waits in another way."""
+        left_s = self._first_list_by.left_s
+        return Waiting(left_s, lambda: self._is_over(0), lambda: self._found(0, left_s))
+
+    def _is_over(self, n: int) -> bool:
+        current = self._watch.current
+        return current is None or self._has(current, n)
+
+    def _found(self, n: int, timeout_s: float) -> tuple[Info, ...]:
         snapshot = self._current()
         if self._has(snapshot, n):
             return self._shown(snapshot).instances
@@ -220,13 +254,20 @@ class Resolver:
 
     # --- following ------------------------------------------------------------------------
 
-    def on_change(self, callback: Callable[[Snapshot], object]) -> Callable[[], None]:
+    def on_change(
+        self, callback: Callable[[Snapshot], object], *, ended: Callable[[], object] | None = None
+    ) -> Callable[[], None]:
         """Have the callback called with the new snapshot after each change.
 
         It is called in a thread of the registry, in a forked child also in that of the first
         use; never twice at a time, and in order. While it runs, snapshots between may be
         skipped, never the newest. What it raises is logged. It is not called for what is there
         already: call :meth:`snapshot` after this.
+
+        Args:
+            callback: takes the snapshot.
+            ended: called, in the thread that closes, when the resolver or its registry is closed;
+                of several registries with each of them.
 
         Returns:
             A function that ends it; a second call of that does nothing.
@@ -241,7 +282,7 @@ class Resolver:
             )
         self._current()  # refuses after the end
         token = object()
-        self._subscriptions[token] = _Subscription(callback, self._shown, self._usable())
+        self._subscriptions[token] = Subscription(callback, ended, self._shown, self._usable())
 
         def unsubscribe() -> None:
             if (found := self._subscriptions.pop(token, None)) is not None:
@@ -260,7 +301,7 @@ class Resolver:
             # A snapshot that is nobody's current one: the next pick looks closer, and is refused.
             self._prepared = (Snapshot(), Table((), (), 0.0))
         while self._subscriptions:
-            self._subscriptions.popitem()[1].end()
+            self._subscriptions.popitem()[1].close()
         if not self._watch.abandoned:
             self._watch.close()
 
@@ -358,46 +399,3 @@ class Resolver:
         error = self.last_error
         unlisted = "" if snapshot.listed else ", and no list has come"
         return f"; the view is stale{unlisted}" + (f"; last error: {error}" if error else "")
-
-
-class _Subscription:
-    """One callback, told only of what changes in the resolver's own part of the view.
-
-    It looks at what is newest by itself, one thread at a time. So it does not matter which
-    thread says that something has changed, or in which order several of them say so.
-    """
-
-    def __init__(
-        self,
-        callback: Callable[[Snapshot], object],
-        shown: Callable[[Snapshot], Snapshot],
-        watch: LiveView,
-    ) -> None:
-        self._callback = callback
-        self._shown = shown
-        # Nothing, so that no change can be missed between a look and the subscription.
-        self._told: Snapshot | None = None
-        self.bind(watch)
-
-    def bind(self, watch: LiveView) -> None:
-        """Follow this watch from now on."""
-        # A new lock: another thread of the parent may have held the old one at a fork.
-        self._lock = threading.Lock()
-        self._watch = watch
-        self._remove = watch.subscribe(lambda _: self.look())
-
-    def end(self) -> None:
-        """Follow no longer; a watch of the process that this one was forked from is left alone."""
-        if not self._watch.abandoned:
-            self._remove()
-
-    def look(self) -> None:
-        """Call the callback if there is something to tell."""
-        with self._lock:
-            current = self._watch.current
-            if current is None or not current.listed:
-                return
-            shown = self._shown(current)
-            if shown != self._told:
-                self._told = shown
-                call(self._callback, shown, self._watch.service_name)

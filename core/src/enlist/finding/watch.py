@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from enlist.clock import Clock
 from enlist.errors import PluginBugError, RegistryError, UnavailableError
 from enlist.finding.balance import FirstSeen
-from enlist.finding.listeners import Listener, Listeners
+from enlist.finding.listeners import Ended, Listener, Listeners
 from enlist.finding.view import Snapshot, View
 from enlist.hookspecs import Stop
 from enlist.host_process import start_thread
@@ -124,9 +124,9 @@ class Watch:
 
     # --- for those who share it ---------------------------------------------------------------
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, ended: Ended | None = None) -> Callable[[], None]:
         """Have the listener called with each new snapshot from now on; return what ends that."""
-        return self.listeners.add(listener)
+        return self.listeners.add(listener, ended)
 
     def wait_until(self, wanted: Callable[[Snapshot], bool], timeout_s: float) -> None:
         """Wait until a snapshot is as wanted, the watch has ended, or the seconds have passed."""
@@ -155,12 +155,12 @@ class Watch:
         start_thread(self._thread)
 
     def stop(self) -> None:
-        """Have the thread end, wake whoever waits, and tell nobody any more."""
+        """Have the thread end, wake whoever waits, and tell of nothing more but the end."""
         with self._changed:
             self._stopping = True
             self.current = None
             self._changed.notify_all()
-        self.listeners.clear()
+        self.listeners.end()
         self._end_round()
 
     def join(self, timeout_s: float) -> bool:
