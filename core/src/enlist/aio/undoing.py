@@ -48,6 +48,8 @@ class Undoing:
     def under_way(self, infos: Sequence[Info]) -> set[Future[Any]]:
         """Return what takes back the cancelled calls about ``infos``, as far as it is not done."""
         self._under_way = {key: each for key, each in self._under_way.items() if not each.done()}
+        if not self._under_way:
+            return set()
         return {self._under_way[key] for key in _identities(infos) if key in self._under_way}
 
     async def finished(
@@ -62,9 +64,9 @@ class Undoing:
             return
         allowed = self._registry.timeout if timeout is None else check_timeout(timeout)
         waits = [asyncio.shield(asyncio.wrap_future(each)) for each in undoings]
-        done, late = await asyncio.wait(waits, timeout=allowed.total_seconds())
-        for each in done:
-            each.exception()  # the cancelled call's own; nobody waits for it any more
+        for each in waits:  # the cancelled call's own error; nobody waits for it any more
+            each.add_done_callback(lambda done: done.cancelled() or done.exception())
+        _, late = await asyncio.wait(waits, timeout=allowed.total_seconds())
         if late:
             raise TimedOutError(
                 f"{self._registry.name}: a call for this registration was cancelled, and is not "
