@@ -107,7 +107,7 @@ def test_picks_end_when_the_resolver_is_closed() -> None:
 
     async def story() -> None:
         with unheard_resolver() as (blocking, _):
-            async with AsyncResolver(blocking, asyncio.to_thread) as resolver:
+            async with AsyncResolver(blocking) as resolver:
                 picking = asyncio.create_task(resolver.pick())
                 await asyncio.sleep(0)
             with pytest.raises(ClosedError, match="resolver of 'echo' was closed"):
@@ -421,15 +421,10 @@ def test_waits_for_what_any_of_several_registries_has(tmp_path: Path) -> None:
 
 def test_every_blocking_call_has_a_twin() -> None:
     """What the blocking registry and resolver have, their twins have under the same name."""
-    # What the parts use among themselves; and the resolver is iterated over.
-    hidden = {"watch", "clock", "is_local", "timeout", "first_list_left_s", "on_change"}
-    assert public(Registry) - hidden <= public(AsyncRegistry)
-<<<<<<< HEAD
-    assert public(Resolver) - hidden <= public(AsyncResolver)
-=======
+    for_parts = {"watch", "clock", "is_local", "timeout"}
+    assert public(Registry) - for_parts <= public(AsyncRegistry)
     for_twins = {"on_change", "waiting", "waiting_for_first_list"}  # what the twin itself stands on
     assert public(Resolver) - for_twins <= public(AsyncResolver)
->>>>>>> d685245 (Wait for instances in asyncio without a thread)
 
 
 def public(cls: type) -> set[str]:

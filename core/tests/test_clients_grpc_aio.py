@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -33,7 +34,7 @@ from core.tests.grpc_world import (
 from core.tests.scripted_source import unheard_resolver
 from core.tests.serving_world import NO_TIME
 from enlist.clients.grpc_aio import channel
-from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError
+from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError, UnavailableError
 from enlist.finding.resolver import Resolver
 from enlist.frameworks.grpc import aenlisted
 from enlist.info import Info

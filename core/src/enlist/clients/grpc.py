@@ -279,12 +279,11 @@ class ResolverChannel(grpc.Channel):
 
     def _wait_for_list(self, end: float | None) -> None:
         """Wait for the first list, where a call has less time than a pick would wait."""
-        left = left_until(end)
-        resolver = self._resolver
-        if left is None or resolver.snapshot().listed or left > resolver.first_list_left_s:
+        left, waiting = left_until(end), self._resolver.waiting_for_first_list()
+        if left is None or waiting.is_over() or left > waiting.seconds:
             return
         try:
-            resolver.wait_for(0, dt.timedelta(seconds=left))
+            self._resolver.wait_for(0, dt.timedelta(seconds=left))
         except TimedOutError as exc:
             raise DeadlineError(str(exc)) from exc
 

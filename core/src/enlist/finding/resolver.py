@@ -189,11 +189,6 @@ class Resolver:
 
     # --- picking --------------------------------------------------------------------------
 
-    @property
-    def first_list_left_s(self) -> float:
-        """How many seconds a pick waits at most from now on, if no list has come yet."""
-        return self._first_list_by.left_s
-
     def pick(self, *, exclude: Collection[Info] = ()) -> Info:
         """Choose an instance by chance, in proportion to the weights; less while one warms up.
 
