@@ -38,17 +38,29 @@ def crash_when_told() -> None:
 
 
 CRASH = threading.Event()
+DRAIN = {"quick": dt.timedelta(seconds=1), "slow": dt.timedelta(0)}
 READY = {"unready": never_ready, "ignore": ready_ignoring}
 
 
+class Slow(Hello):
+    def send_response(self, code: int, message: str | None = None) -> None:
+        say("called")
+        sys.stdin.readline()
+        super().send_response(code, message)
+
+
 class Crashing(ThreadingHTTPServer):
+    def shutdown(self) -> None:
+        super().shutdown()
+        say("shut down")
+
     def service_actions(self) -> None:
         if CRASH.is_set():
             raise RuntimeError("the server crashed")
 
 
 def main(mode: str, registry: str) -> None:
-    with Crashing(("127.0.0.1", 0), Hello) as server:
+    with Crashing(("127.0.0.1", 0), Slow if mode == "slow" else Hello) as server:
         say("port", server.server_port)
         if mode == "chain":
             signal.signal(signal.SIGTERM, chained)
@@ -63,7 +75,8 @@ def main(mode: str, registry: str) -> None:
                 "echo",
                 registry=registry,
                 ready=READY.get(mode),
-                drain=LONG if mode != "quick" else dt.timedelta(seconds=1),
+                drain=DRAIN.get(mode, LONG),
+                grace=LONG,
                 ready_timeout=LONG,
             )
         finally:

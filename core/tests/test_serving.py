@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import http.client
 import logging
 import os
 import signal
 import socket
+import socketserver
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +23,11 @@ import pytest
 
 import enlist.aio
 from core.tests.serving_world import (
+    ENDS_WITHIN_S,
     LONG,
     NO_TIME,
     Hello,
+    Program,
     answers,
     bound_and_deaf,
     found,
@@ -641,6 +646,74 @@ def test_serve_does_not_wait_for_ever_for_a_server_that_hangs(
     finally:
         let_go.set()
     assert any("has not ended 1 s after it was shut down" in each for each in caplog.messages)
+
+
+def test_serve_waits_for_the_calls_that_run(place: str) -> None:
+    """Calls in threads end before the process does, though the threads are daemons (S2)."""
+    with (
+        program("serving_program", "slow", place) as child,
+        closing(called(child, place)) as client,
+    ):
+        child.told(signal.SIGTERM)
+        assert child.says("shut") == "down"
+
+        port = client.port
+        eventually(lambda: not answers(port), why="who still connects is refused")
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.process.wait(0.5)
+        assert child.process.stdin is not None
+        child.process.stdin.write("\n")
+        child.process.stdin.flush()
+        assert client.getresponse().read() == b"hello"
+        assert child.ended() == 0, child.errors
+    assert "open still" not in child.errors
+
+
+def test_serve_leaves_the_calls_that_run_when_it_is_told_to_again(place: str) -> None:
+    """Whoever asks for the stop once more, after the drain, does not wait for the grace."""
+    with program("serving_program", "slow", place) as child, closing(called(child, place)):
+        child.told(signal.SIGTERM)
+        child.says("shut")
+        child.told(signal.SIGTERM)
+        child.process.wait(ENDS_WITHIN_S)  # the call goes on meanwhile
+        assert child.ended() == 0, child.errors
+    assert "open still are left: 1" in child.errors
+
+
+def test_serve_does_not_wait_for_ever_for_a_silent_client(
+    place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that is open after the grace is left, and that is said."""
+
+    class Patient(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(1):  # the look whether the port accepts sends nothing
+                os.kill(os.getpid(), signal.SIGTERM)
+                self.request.recv(1)
+
+    with (
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Patient) as server,
+        socket.socket() as client,
+    ):
+
+        def ready() -> bool:
+            client.connect(server.server_address)
+            client.send(b"x")
+            return True
+
+        untouched = dict(vars(server))
+        serve(server, "echo", registry=place, ready=ready, drain=NO_TIME, grace=SHORT)
+        assert vars(server).keys() == untouched.keys() | {"_threads"}
+    assert "open still are left: 1" in caplog.text
+
+
+def called(child: Program, place: str) -> http.client.HTTPConnection:
+    """A connection on which a call runs, of a server that is enlisted."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(child.says("port")), timeout=50)
+    eventually(lambda: found(place), within_s=30, why="the server is enlisted")
+    connection.request("GET", "/")
+    child.says("called")
+    return connection
 
 
 def test_serve_outside_the_main_thread_is_refused(place: str) -> None:

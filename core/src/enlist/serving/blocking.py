@@ -15,7 +15,7 @@ from enlist.serving.listening import ListenAddress
 from enlist.serving.registration import Registration
 from enlist.serving.running import Runnable, check_runnable, running, socket_of
 from enlist.serving.server_options import ServerOptions, Settings, as_options
-from enlist.serving.signals import told_to_stop
+from enlist.serving.signals import StopRequests, told_to_stop
 
 __all__ = ["enlisted", "serve"]
 
@@ -99,8 +99,10 @@ def serve(
 
     The server runs in a thread of its own. On the first signal it is deregistered, serves on
     until ``drain`` has passed since the signal, and is then shut down, for which it has
-    ``grace``. A second signal skips the rest of the drain. Handlers that were there before are
-    called too, and put back at the end. A server that ends by itself is deregistered at once.
+    ``grace``; so have the connections that a server of the standard library still has then. A
+    second signal skips the rest of the drain, and one more does not wait for connections.
+    Handlers that were there before are called too, and put back at the end. A server that ends
+    by itself is deregistered at once.
 
     Args:
         runnable: has ``serve_forever()`` and ``shutdown()``, as the servers of the standard
@@ -124,9 +126,14 @@ def serve(
     enlistment = Enlistment(
         options, where, payload_codec=payload_codec, ready=ready, observer=observer
     )
+    hurry = StopRequests()
+
+    def asked_to_stop() -> None:
+        enlistment.ask_to_stop()
+        hurry.ask()
 
     with (
-        told_to_stop(enlistment.ask_to_stop),
-        running(runnable, options.grace, enlistment.server_ended),
+        told_to_stop(asked_to_stop),
+        running(runnable, options.grace, enlistment.server_ended, hurry),
     ):
         enlistment.run()

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from enlist.errors import InvalidOptionError
+from enlist.serving.connections import Connections, connections_of
+from enlist.serving.signals import SEEN_WITHIN_S, StopRequests
 
 __all__ = ["Runnable", "check_runnable", "running", "socket_of"]
 
@@ -27,7 +29,10 @@ class Runnable(Protocol):
         """Serve until shut down."""
 
     def shutdown(self) -> object:
-        """Have ``serve_forever`` return, in another thread, once running calls have ended."""
+        """Have ``serve_forever`` return, in another thread, once running calls have ended.
+
+        The servers of ``socketserver`` return at once; their open connections are waited for.
+        """
 
 
 def check_runnable(runnable: object) -> None:
@@ -56,13 +61,23 @@ def socket_of(runnable: object) -> socket.socket:
 
 
 @contextmanager
-def running(runnable: Runnable, grace: dt.timedelta, ended: Callable[[], object]) -> Iterator[None]:
+def running(
+    runnable: Runnable,
+    grace: dt.timedelta,
+    ended: Callable[[], object],
+    hurry: StopRequests | None = None,
+) -> Iterator[None]:
     """Run the server while the block runs, then shut it down.
+
+    The connections of a server of ``socketserver`` are waited for after that; while there are
+    any, its listening socket is closed already.
 
     Args:
         runnable: the server.
-        grace: how long its shutdown may take before it is left to the end of the process.
+        grace: how long its shutdown and its connections together may take before they are left
+            to the end of the process.
         ended: called in the server's thread when it ends, for whatever reason.
+        hurry: asked after the block, ends the wait for connections.
 
     Raises:
         Exception: what ``serve_forever()`` raised, after the block.
@@ -78,14 +93,36 @@ def running(runnable: Runnable, grace: dt.timedelta, ended: Callable[[], object]
             ended()
 
     thread = threading.Thread(target=run, name="enlist-server", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        if thread.is_alive():
-            _shut_down(runnable, thread, grace.total_seconds() + _SLACK_S)
+    hurry = hurry or StopRequests()
+    with connections_of(runnable) as connections:
+        thread.start()
+        try:
+            yield
+        finally:
+            hurry.forget()  # what was asked for until here was the stop
+            deadline = time.monotonic() + grace.total_seconds()
+            if thread.is_alive():
+                _shut_down(runnable, thread, grace.total_seconds() + _SLACK_S)
+            if not thread.is_alive() and connections.wait(0):
+                _close_listener(runnable)
+                _outlast(connections, deadline, hurry)
     if failures:
         raise failures[0]
+
+
+def _close_listener(runnable: object) -> None:
+    """Have whoever still connects refused, rather than wait for a server that accepts no more."""
+    listener = getattr(runnable, "socket", None)
+    # With datagrams there is one socket, by which those answer that are waited for.
+    if isinstance(listener, socket.socket) and listener.type == socket.SOCK_STREAM:
+        listener.close()
+
+
+def _outlast(connections: Connections, deadline: float, hurry: StopRequests) -> None:
+    while left := connections.wait(min(SEEN_WITHIN_S, max(0.0, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline or hurry.wait(0) is not None:
+            _log.warning("the server ended; connections that are open still are left: %d", left)
+            return
 
 
 def _shut_down(runnable: Runnable, thread: threading.Thread, within_s: float) -> None:

@@ -36,6 +36,11 @@ class StopRequests:
         """Ask once; from anywhere."""
         self._asked.put(time.monotonic())
 
+    def forget(self) -> None:
+        """Forget what was asked for until now."""
+        while self.wait(0) is not None:
+            pass
+
     def wait(self, seconds: float = math.inf) -> float | None:
         """Wait for the next request; return when it was made, or None if there was none.
 

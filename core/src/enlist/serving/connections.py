@@ -1,0 +1,89 @@
+"""The connections of a server of the standard library that are open while it is shut down.
+
+``shutdown()`` of such a server ends its accepting, and knows nothing of the threads in which it
+answers. Those of ``http.server.ThreadingHTTPServer`` are daemons: nobody waits for them, and the
+end of the process cuts the calls that they run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from socketserver import BaseServer
+
+__all__ = ["Connections", "connections_of"]
+
+_Request: TypeAlias = Any  # a socket or, with UDP, a pair; a subclass may have its own
+
+
+class Connections:
+    """What was accepted and is not closed yet."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._changed = threading.Condition()
+        # By id: each is held by the thread that answers it until it is closed.
+        self._open: set[int] = set()
+
+    def wait(self, within_s: float) -> int:
+        """Wait until all are closed, and return how many are not after that many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, within_s)
+            return len(self._open)
+
+    def opened(self, request: _Request) -> None:
+        """Note one that was accepted."""
+        with self._changed:
+            self._open.add(id(request))
+
+    def closed(self, request: _Request) -> None:
+        """Note the end of one."""
+        with self._changed:
+            self._open.discard(id(request))
+            self._changed.notify_all()
+
+
+@contextmanager
+def connections_of(runnable: object) -> Iterator[Connections]:
+    """Follow the connections of a server while the block runs; none for those of other kinds.
+
+    Args:
+        runnable: is told apart by being a ``socketserver.BaseServer``, in which each connection
+            begins with ``process_request`` and ends with ``close_request``, whichever thread,
+            pool or process answers it.
+    """
+    from socketserver import BaseServer  # noqa: PLC0415 - whoever has such a server has imported it
+
+    connections = Connections()
+    if not isinstance(runnable, BaseServer):
+        yield connections
+        return
+    before = dict(vars(runnable))
+    _follow(runnable, connections)
+    try:
+        yield connections
+    finally:
+        for name in ("process_request", "close_request"):
+            del vars(runnable)[name]
+            vars(runnable).update({name: before[name]} if name in before else {})
+
+
+def _follow(server: BaseServer, connections: Connections) -> None:
+    """Put a note before and after what the server does itself, in this one server."""
+    process, close = server.process_request, server.close_request
+
+    def process_request(request: _Request, client_address: object) -> None:
+        connections.opened(request)
+        process(request, client_address)
+
+    def close_request(request: _Request) -> None:
+        try:
+            close(request)
+        finally:
+            connections.closed(request)
+
+    vars(server).update(process_request=process_request, close_request=close_request)
