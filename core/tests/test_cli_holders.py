@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +95,24 @@ def test_listeners_at_cannot_be_told_elsewhere(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, "platform", "darwin")
 
         assert look(Address.tcp("127.0.0.1", port), os.getpid()) == Holders()
+
+
+def test_look_passes_over_processes_that_tell_nothing(
+    monkeypatch: pytest.MonkeyPatch, child: int
+) -> None:
+    """Where /proc hides the processes of others (hidepid), the command's own are still found."""
+    told = {"net", str(os.getpid())}
+    read_text = Path.read_text
+
+    def read_told(path: Path, **options: Any) -> str:  # noqa: ANN401 - passed on
+        if path.parts[:2] == ("/", "proc") and path.parts[2] not in told:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_told)
+    with listener("127.0.0.1") as port:
+        addr = Address.tcp("127.0.0.1", port)
+
+        assert look(addr, os.getpid()) == Holders((addr,))
+        told.remove(str(os.getpid()))
+        assert look(addr, child).stranger.startswith("another process (process ")

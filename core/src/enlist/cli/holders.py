@@ -18,6 +18,8 @@ __all__ = ["Holders", "listeners_at", "look"]
 _PROC: Final = Path("/proc")
 _LISTENING: Final = "0A"
 _UNIX_LISTENING: Final = 0x10000
+# It has just ended, or it is another user's: /proc may be mounted so that those tell nothing.
+_NOT_TOLD: Final = (FileNotFoundError, ProcessLookupError, PermissionError)
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -123,7 +125,7 @@ def _pids() -> list[int]:
 def _parent_and_group(pid: int) -> tuple[int, int]:
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="surrogateescape")
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+    except _NOT_TOLD:
         return 0, 0
     # The name before it, in brackets, may hold anything.
     _, parent, group = text.rpartition(")")[2].split()[:3]
@@ -131,13 +133,13 @@ def _parent_and_group(pid: int) -> tuple[int, int]:
 
 
 def _sockets(pid: int) -> set[int]:
-    """Return the numbers of the sockets of a process; none of one that has ended, or is closed."""
+    """Return the numbers of the sockets of a process; none where they are not told."""
     found = set()
     try:
         for descriptor in (_PROC / str(pid) / "fd").iterdir():
             if socket := _SOCKET.fullmatch(str(descriptor.readlink())):
                 found.add(int(socket[1]))
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except _NOT_TOLD:
         return found
     return found
 
@@ -152,5 +154,5 @@ def _stranger(sockets: set[int], family: set[int]) -> str:
 def _name(pid: int) -> str:
     try:
         return (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return "a process that has ended"
+    except _NOT_TOLD:
+        return "another process"
