@@ -17,6 +17,7 @@ import pytest
 
 from core.tests.cli_server import TERM_STATUS
 from core.tests.cli_world import Program, enlist_process, found, interruptible, server
+from enlist.cli.program import run_program
 from tests.servers.ports import free_port
 from tests.waiting import eventually
 
@@ -405,6 +406,77 @@ signal.pause()
         status = program.ended()
 
     assert status == 128 + signal.SIGTERM
+
+
+# Refuses each signal but one to this process, as the kernel does for a command of another user.
+FORBIDDING = """
+import os, runpy, sys
+
+def forbidden(kill):
+    def checked(pid, number):
+        if pid != os.getpid():
+            raise PermissionError(1, "Operation not permitted")
+        kill(pid, number)
+    return checked
+
+os.kill, os.killpg = forbidden(os.kill), forbidden(os.killpg)
+sys.argv = sys.argv[sys.argv.index("enlist.cli"):]
+runpy.run_module("enlist.cli", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_run_waits_for_a_command_that_may_not_be_signalled(place: str, port: int) -> None:
+    """As under sudo: a stop deregisters, says what is wrong, and returns the status in the end."""
+    options = ("--service", "web", "--port", str(port), "--drain", "0s", "--")
+    wrapper = [sys.executable, "-W", "error", "-c", FORBIDDING]
+    with enlist_process(place, "run", *options, *server("crash", port), wrapper=wrapper) as program:
+        enlisted(place)
+        program.told(signal.SIGUSR1)
+        program.told(signal.SIGTERM)
+        gone(place)
+        assert program.process.stdin is not None
+        program.process.stdin.write("\n")
+        program.process.stdin.flush()
+        status = program.ended()
+
+    assert status == 3
+    for name in ("SIGUSR1", "SIGTERM"):
+        assert f"{name} may not be sent to the command" in program.errors
+    assert "run enlist itself as that user" in program.errors
+
+
+def test_run_leaves_a_command_that_may_not_be_signalled_after_a_failed_start(
+    place: str, port: int
+) -> None:
+    """The failure is told, rather than that enlist waits for what it cannot end."""
+    options = ("--service", "web", "--port", str(port), "--ready-timeout", "3500ms", "--")
+    wrapper = [sys.executable, "-W", "error", "-c", FORBIDDING]
+    with enlist_process(place, "run", *options, *server("deaf", port), wrapper=wrapper) as program:
+        pid = int(program.says("pid"))
+        try:
+            status = program.process.wait(30)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+        program.ended()
+
+    assert status == 125
+    assert f"the command (process {pid}) could not be ended, and goes on" in program.errors
+    assert "was not ready within 3.5 s" in program.errors
+
+
+def test_run_gives_a_mistake_of_its_own_a_status_of_its_own(
+    place: str, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody foresaw does not pass for the status of the command."""
+
+    def unforeseen(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("enlist.cli.run.listeners_at", unforeseen)
+    options = ["--service", "web", "--port", str(port), "--registry", place]
+
+    assert run_program(["run", *options, "--", "true"]) == 125
+    assert "RuntimeError: unforeseen" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

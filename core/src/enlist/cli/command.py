@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -30,6 +31,9 @@ _PASSED: Final = (
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH),
 )
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
+_KILLED_WITHIN_S: Final = 5.0
+
+_log = logging.getLogger("enlist")
 
 
 class CommandError(ServingError):
@@ -74,6 +78,7 @@ class Command:
         self._kept: list[int] = []
         self._released = False
         self._ended = threading.Event()
+        self._given_up = False
         self._status = 0
         self.pid = 0
 
@@ -119,11 +124,16 @@ class Command:
             self._send(number)
 
     def end(self, grace_s: float) -> None:
-        """Stop it and all that it started: SIGTERM, and SIGKILL when the seconds have passed."""
-        self._send(signal.SIGTERM, group=True)
-        if self.wait(grace_s) is None:
-            self._send(signal.SIGKILL, group=True)
-            self.wait()
+        """Stop it and all that it started: SIGTERM, and SIGKILL when the seconds have passed.
+
+        One that may not be signalled is left, and that is logged.
+        """
+        for number, within_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, _KILLED_WITHIN_S)):
+            if self._send(number, group=True) and self.wait(within_s) is not None:
+                return
+        _log.error("the command (process %d) could not be ended, and goes on", self.pid)
+        self._given_up = True
+        os.kill(os.getpid(), signal.SIGCHLD)  # wakes the thread that takes the signals
 
     def _spawn(self, mask: set[signal.Signals]) -> int:
         program = self._argv[0]
@@ -154,12 +164,12 @@ class Command:
     # --- in the thread that takes the signals ------------------------------------------------
 
     def _attend(self, taken: set[signal.Signals], terminal: Terminal) -> None:
-        while not self.ended:
+        while not (self.ended or self._given_up):
             number = signal.sigwait(taken)
             if number == signal.SIGCHLD:
                 self._reap(terminal)
             elif number == signal.SIGTSTP:
-                terminal.stop_command()
+                self._permitted(number, terminal.stop_command)
             elif number not in STOPS or not self._keep(number):
                 self._send(number)
         self._on_end()
@@ -186,14 +196,29 @@ class Command:
             if pid == self.pid and os.WIFSTOPPED(status):
                 terminal.command_stopped(os.WSTOPSIG(status))
 
-    def _send(self, number: int, *, group: bool = False) -> None:
-        with self._lock:
-            if self.ended:
-                return
-            if group or number in FOR_THE_GROUP:
-                os.killpg(self.pid, number)
-            else:
-                os.kill(self.pid, number)
+    def _send(self, number: int, *, group: bool = False) -> bool:
+        """Send a signal while it runs, and return whether that may be done."""
+        kill = os.killpg if group or number in FOR_THE_GROUP else os.kill
+
+        def send() -> None:
+            with self._lock:
+                if not self.ended:
+                    kill(self.pid, number)
+
+        return self._permitted(number, send)
+
+    def _permitted(self, number: int, send: Callable[[], object]) -> bool:
+        try:
+            send()
+        except PermissionError:
+            _log.warning(
+                "%s may not be sent to the command (process %d), which runs as another user; to "
+                "start it so, run enlist itself as that user: sudo -u USER enlist run ...",
+                signal.Signals(number).name,
+                self.pid,
+            )
+            return False
+        return True
 
 
 def _next_child() -> tuple[int, int]:

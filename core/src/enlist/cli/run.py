@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import os
 import queue
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, Literal
@@ -88,7 +89,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     Exit status:
       that of COMMAND; 128+N if signal N ended it
       2    the command line cannot be right; COMMAND was not started
-      125  enlist itself failed, and COMMAND was not started, or stopped again
+      125  enlist itself failed, and COMMAND was not started, or stopped again if it may be
       126  COMMAND cannot be executed
       127  COMMAND is not found
 
@@ -126,6 +127,9 @@ def _failing_as_125() -> Iterator[None]:
     except EnlistError as exc:
         complain(with_advice(exc))
         raise Exit(exc.status if isinstance(exc, CommandError) else FAILED_ITSELF) from exc
+    except Exception as exc:  # a mistake of ours, which is not the command's either
+        traceback.print_exc()
+        raise Exit(FAILED_ITSELF) from exc
 
 
 def _refuse_what_cannot_be_published(
