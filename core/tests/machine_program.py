@@ -105,7 +105,7 @@ def answer(neighbour: Neighbour, asked: Json) -> Json:
     ) as server:
         port = server.getsockname()[1]
         try:
-            found = advertised(Address.tcp(host, port), **asked)
+            found = advertised(Address.tcp(host, port), accepting=True, **asked)
         except InvalidOptionError as exc:
             return {"error": str(exc)}
         reached = neighbour.ask(call=[found.host, port])

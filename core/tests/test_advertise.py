@@ -7,11 +7,13 @@ import logging
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import pytest
 
 from enlist.address import Address
 from enlist.errors import InvalidOptionError
+from enlist.serving import interfaces
 from enlist.serving.advertise import advertised, warn_of_loopback
 from enlist.serving.interfaces import HostNetwork, Interface, IpAddress, parse_if_inet6
 
@@ -29,10 +31,13 @@ EVERYTHING_SET = {
 class Machine:
     """A machine with the interfaces and routes that a test gives it; this one's are not known."""
 
-    def __init__(self, *listed: str, routes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *listed: str, routes: tuple[str, ...] = (), accepts_ipv4: bool = True
+    ) -> None:
         pairs = (each.split() for each in listed)
         self._interfaces = [Interface(name, ipaddress.ip_address(ip)) for name, ip in pairs]
         self._routes = [ipaddress.ip_address(each) for each in routes]
+        self._accepts_ipv4 = accepts_ipv4
 
     def interfaces(self) -> list[Interface]:
         return self._interfaces
@@ -41,7 +46,7 @@ class Machine:
         return next((ip for ip in self._routes if ip.version == version), None)
 
     def accepts_ipv4(self, port: int) -> bool:
-        return True
+        return self._accepts_ipv4
 
 
 class Secretive(Machine):
@@ -69,6 +74,7 @@ def published(
     *,
     environ: Mapping[str, str] | None = None,
     backend_is_local: bool = False,
+    accepting: bool = False,
 ) -> str:
     found = advertised(
         listen,
@@ -76,6 +82,7 @@ def published(
         environ=environ or {},
         network=network,
         backend_is_local=backend_is_local,
+        accepting=accepting,
     )
     return str(found)
 
@@ -272,6 +279,27 @@ def test_advertise_gives_no_ipv6_to_a_server_of_ipv4() -> None:
     assert published(ANY6, environ={"POD_IP": "fd00::5"}) == "[fd00::5]:8888"
 
 
+def test_advertise_gives_no_ipv4_to_a_server_that_does_not_accept_it() -> None:
+    """Once it can be seen; while nothing listens yet, IPv4 may be meant."""
+    deaf = Machine("eth0 192.168.1.5", routes=("192.168.1.5",), accepts_ipv4=False)
+    assert published(ANY6, network=deaf) == "192.168.1.5:8888"
+
+    with pytest.raises(InvalidOptionError, match=r"IPv6 alone.*IPv4 alone; listen on 0\.0\.0\.0"):
+        published(ANY6, network=deaf, accepting=True)
+    with pytest.raises(InvalidOptionError, match=r"POD_IP='10\.2\.0\.5'.*listen on 0\.0\.0\.0"):
+        published(ANY6, network=deaf, environ={"POD_IP": "10.2.0.5"}, accepting=True)
+    with pytest.raises(InvalidOptionError, match=r"advertise='eth0'.*no IPv6 address"):
+        published(ANY6, "eth0", network=deaf, accepting=True)
+
+
+def test_advertise_of_loopback_is_of_a_version_that_is_accepted() -> None:
+    """A registry on this machine is told ::1 where 127.0.0.1 would not answer."""
+    alone = Machine("lo 127.0.0.1", accepts_ipv4=False)
+    assert published(ANY6, network=alone, backend_is_local=True) == "127.0.0.1:8888"
+    found = published(ANY6, network=alone, backend_is_local=True, accepting=True)
+    assert found == "[::1]:8888"
+
+
 def test_advertise_passes_link_local_addresses_over() -> None:
     """An interface's link-local address needs a zone that means nothing elsewhere."""
     assert published(ANY6, "eth2") == "[fd01::5]:8888"
@@ -330,6 +358,24 @@ def test_host_network_tells_the_outward_address_or_none() -> None:
     for version in (4, 6):
         ip = HostNetwork().outward(version)
         assert ip is None or (ip in here and ip.version == version)
+
+
+def test_host_network_takes_a_busy_port_for_one_that_accepts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that has no time for one more connection is not taken for one of IPv6 alone."""
+    monkeypatch.setattr(interfaces, "_ANSWER_S", 0.2)
+    with ExitStack() as closing:
+        busy = closing.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port = busy.getsockname()[1]
+        for _ in range(4):
+            waiting = closing.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+
+        assert HostNetwork().accepts_ipv4(port)
+
+    assert not HostNetwork().accepts_ipv4(port)
 
 
 def test_host_network_elsewhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

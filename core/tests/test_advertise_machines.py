@@ -55,6 +55,15 @@ def test_ipv6_alone_with_a_server_of_ipv4_says_what_to_listen_on() -> None:
     assert "listen on [::]" in error
 
 
+@pytest.mark.parametrize("environ", [{}, {"POD_IP": "192.168.1.5"}], ids=["route", "POD_IP"])
+def test_ipv4_alone_with_a_server_of_ipv6_says_what_to_listen_on(environ: dict[str, str]) -> None:
+    """A server on :: that takes no IPv4 (asyncio's, uvicorn's) is not published under IPv4."""
+    error = published((LOOPBACK, OFFICE), "::", environ=environ, dual_stack=False).error
+
+    assert "IPv6 alone" in error
+    assert "listen on 0.0.0.0" in error
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0", "::"])
 @pytest.mark.parametrize(
     "cards", [(LOOPBACK,), (LOOPBACK, DOCKER, PODMAN)], ids=["nothing else", "bridges"]

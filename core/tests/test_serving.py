@@ -525,6 +525,21 @@ def test_enlisted_publishes_a_reachable_address_for_an_unspecified_one(
             assert [str(info.addr) for info in found(place)] == [f"203.0.113.5:{port}"]
 
 
+def test_enlisted_publishes_no_ipv4_for_a_server_that_takes_none(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on :: and IPv6 alone gets such an address, or an error once that can be seen."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as listener:
+        with enlisted("echo", listener, registry=place, drain=NO_TIME):
+            assert [
+                info.addr and info.addr.ip and info.addr.ip.version for info in found(place)
+            ] == [6]
+        monkeypatch.setenv("POD_IP", "203.0.113.5")
+        with pytest.raises(InvalidOptionError, match=r"POD_IP='203\.0\.113\.5': is IPv4"):
+            start(place, listener)
+    assert found(place) == ()
+
+
 def test_enlisted_serves_a_unix_socket(place: str, socket_folder: Path) -> None:
     """A server on a unix socket is waited for and published by its path."""
     path = f"{socket_folder}/echo.sock"

@@ -15,7 +15,7 @@ Where nobody did, a specific listen address is published as it is, and for an un
 5. ``POD_IP``, which Kubernetes can put into the environment
 6. the one that packets to the outside carry, IPv4 before IPv6
 
-A server on "::" that does not accept IPv4 (asyncio's are such) is given IPv6 before IPv4.
+A server on "::" that does not accept IPv4 (asyncio's are such) is given an IPv6 address alone.
 
 A unix socket is published as it is, unless ``advertise`` says an address. What is said without
 a port has the port that the server listens on. An empty variable counts as not there.
@@ -41,7 +41,6 @@ KITEX_PORT: Final = "KITEX_PORT_TO_REGISTRY"
 POD_IP: Final = "POD_IP"
 
 _OPTION: Final = "advertise"
-_LOOPBACK: Final = "127.0.0.1"
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _log = logging.getLogger(__name__)
 
@@ -72,6 +71,7 @@ def advertised(
     environ: Mapping[str, str],
     network: NetworkView | None = None,
     backend_is_local: bool = False,
+    accepting: bool = False,
 ) -> Address:
     """Return the address to publish; see the module's description for how it is chosen.
 
@@ -82,6 +82,8 @@ def advertised(
         network: what to ask about this machine; this machine itself by default.
         backend_is_local: the registry can only be reached from this machine, so that a
             loopback address will do where there is no other.
+        accepting: the server accepts connections by now, so that it can be seen whether it
+            takes IPv4 too where it listens on "::". Before, both versions may be meant.
 
     Raises:
         InvalidOptionError: what was said, or found, cannot be called by anyone; or nothing was
@@ -96,14 +98,13 @@ def advertised(
     said = _read(ENLIST_ADDR, environ[ENLIST_ADDR], network) if environ.get(ENLIST_ADDR) else None
     if said is not None and not said.finds:
         return _with_port(said, listen)
-    host = (
-        _kitex_host(environ)
-        or _specific(listen)
-        or _found(listen, said or option, environ, network)
-        or (_LOOPBACK if backend_is_local else "")
-    )
+    host = _kitex_host(environ) or _specific(listen)
     if not host:
-        raise InvalidOptionError("listen_addr", str(listen), _why_not_found(listen, network))
+        versions = _versions(listen, network, accepting=accepting)
+        host = _found(listen, versions, said or option, environ, network)
+        host = host or (_loopback(versions) if backend_is_local else "")
+        if not host:
+            raise InvalidOptionError("listen_addr", str(listen), _why_not_found(versions, network))
     return Address.tcp(host, _kitex_port(environ) or listen.port)
 
 
@@ -214,14 +215,17 @@ def _specific(listen: Address) -> str:
 
 
 def _found(
-    listen: Address, wanted: _Said | None, environ: Mapping[str, str], network: NetworkView
+    listen: Address,
+    versions: tuple[int, ...],
+    wanted: _Said | None,
+    environ: Mapping[str, str],
+    network: NetworkView,
 ) -> str:
     """Return an address of this machine at which a server that listens on every one is reached.
 
     Returns:
         An empty text where nothing says which, and no route leads outward.
     """
-    versions = _versions(listen, network)
     if wanted is not None:
         return _on_interface(wanted, versions, network)
     if pod_ip := environ.get(POD_IP):
@@ -229,12 +233,18 @@ def _found(
     return next((str(ip) for version in versions if (ip := _outward(version, network))), "")
 
 
-def _versions(listen: Address, network: NetworkView) -> tuple[int, ...]:
+def _versions(listen: Address, network: NetworkView, *, accepting: bool) -> tuple[int, ...]:
     """Return the versions of IP at which the server can be called, the better one first."""
     if isinstance(listen.ip, ipaddress.IPv4Address):
         return (4,)
     # Who listens on :: has both, unless the socket was told to leave IPv4 out.
-    return (4, 6) if network.accepts_ipv4(listen.port) else (6, 4)
+    if network.accepts_ipv4(listen.port):
+        return (4, 6)
+    return (6,) if accepting else (6, 4)
+
+
+def _loopback(versions: tuple[int, ...]) -> str:
+    return "::1" if versions == (6,) else "127.0.0.1"
 
 
 def _outward(version: int, network: NetworkView) -> IpAddress | None:
@@ -245,9 +255,11 @@ def _outward(version: int, network: NetworkView) -> IpAddress | None:
     return None if unusable else ip
 
 
-def _why_not_found(listen: Address, network: NetworkView) -> str:
-    if isinstance(listen.ip, ipaddress.IPv4Address) and _outward(6, network):
+def _why_not_found(versions: tuple[int, ...], network: NetworkView) -> str:
+    if versions == (4,) and _outward(6, network):
         return "is IPv4 alone, and this machine is reached by IPv6 alone; listen on [::]"
+    if versions == (6,) and _outward(4, network):
+        return "accepts IPv6 alone, and this machine is reached by IPv4 alone; listen on 0.0.0.0"
     return f"is every address, and no route leads outward that tells one; set {ENLIST_ADDR}"
 
 
@@ -267,7 +279,7 @@ def _on_interface(wanted: _Said, versions: tuple[int, ...], network: NetworkView
         outward = [_outward(version, network) for version in versions]
         # A container engine's bridge may lie on a wide network too.
         return str(min(matching, key=lambda ip: (versions.index(ip.version), ip not in outward)))
-    kind = "IPv4 address" if versions == (4,) else "address"
+    kind = f"IPv{versions[0]} address" if len(versions) == 1 else "address"
     have = ", ".join(f"{each.name} {each.ip}" for each in usable) or "none"
     raise InvalidOptionError(
         wanted.source, wanted.text, f"matches no {kind} of this machine; it has: {have}"
@@ -279,8 +291,12 @@ def _pod_ip(text: str, versions: tuple[int, ...], listen: Address) -> str:
         raise InvalidOptionError(
             POD_IP, text, f"must be an IP address; correct it, unset it, or set {ENLIST_ADDR}"
         )
-    if ipaddress.ip_address(text).version not in versions:
-        rule = f"is IPv6, and the server listens on {listen}, which is IPv4 alone; listen on [::]"
+    if (version := ipaddress.ip_address(text).version) not in versions:
+        better = {4: "0.0.0.0", 6: "[::]"}[version]  # noqa: S104 - not listened on here
+        rule = (
+            f"is IPv{version}, and the server listens on {listen}, which accepts "
+            f"IPv{versions[0]} alone; listen on {better}"
+        )
         raise InvalidOptionError(POD_IP, text, rule)
     return _callable(POD_IP, text, lambda: Address.tcp(text, 1)).host
 

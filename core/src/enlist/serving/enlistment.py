@@ -110,7 +110,7 @@ class Enlistment:
             self._info(registry)  # what cannot be published is refused before there is any wait
             self._wait_until_ready()
             # Now it can be seen which versions of IP the server accepts.
-            info = self._info(registry)
+            info = self._info(registry, accepting=True)
             self._warn_of(info, registry)
             registry.register(info)
             self._undo = undo.pop_all()
@@ -175,19 +175,19 @@ class Enlistment:
             gate.start()
             self._gate = gate
 
-    def _info(self, registry: AnyRegistry) -> Info:
+    def _info(self, registry: AnyRegistry, *, accepting: bool = False) -> Info:
         given = self._options.registry_info
-        published = (
-            None if given is not None and given.skip_listen_addr else self._published(registry)
-        )
+        skipped = given is not None and given.skip_listen_addr
+        published = None if skipped else self._published(registry, accepting=accepting)
         return build_info(self._options, published, self._payload_codec, dt.datetime.now(dt.UTC))
 
-    def _published(self, registry: AnyRegistry) -> Address:
+    def _published(self, registry: AnyRegistry, *, accepting: bool) -> Address:
         return advertised(
             self._listen,
             advertise=self._options.advertise,
             environ=os.environ,
             backend_is_local=registry.is_local,
+            accepting=accepting,
         )
 
     def _warn_of(self, info: Info, registry: AnyRegistry) -> None:

@@ -96,6 +96,8 @@ class HostNetwork:
         try:
             with socket.create_connection(("127.0.0.1", port), _ANSWER_S):
                 return True
+        except TimeoutError:
+            return True  # somebody listens, and is busy: nobody's port refuses at once
         except OSError:
             return False
 
