@@ -414,9 +414,10 @@ def test_register_holds_a_record_until_a_signal(place: str, number: signal.Signa
     assert found(place, "db") == ()
 
 
-def test_register_finds_the_host_for_a_port(place: str) -> None:
-    """With --port an address of this machine is published that others can call."""
-    with enlist_process(place, "register", "--service", "db", "--port", "5432") as program:
+@pytest.mark.parametrize("option", [("--port", "5432"), ("--addr", ":5432")])
+def test_register_finds_the_host_for_a_port(place: str, option: tuple[str, str]) -> None:
+    """With a port alone an address of this machine is published that others can call."""
+    with enlist_process(place, "register", "--service", "db", *option) as program:
         eventually(lambda: found(place, "db"), within_s=30, why="the record is there")
         (info,) = found(place, "db")
         program.told(signal.SIGTERM)

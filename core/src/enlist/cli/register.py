@@ -54,8 +54,8 @@ def command(  # noqa: PLR0913 - one parameter for each option
     For a server that enlist neither runs nor watches: nobody looks whether it is there, or
     still there. Where it can be started by enlist, 'enlist run' does better.
 
-    --addr is published as it is. With --port the host is found out as for a server on this
-    machine that listens on every address; ENLIST_ADVERTISE_ADDR says another.
+    --addr is published as it is. With --port, or :PORT, the host is found out as for a server on
+    this machine that listens on every address; ENLIST_ADVERTISE_ADDR says another.
 
     \b
     Examples:
@@ -63,13 +63,14 @@ def command(  # noqa: PLR0913 - one parameter for each option
       enlist register --service echo --port 8888 --tag zone=a --weight 20
     """
     asked = StopRequests()
-    listen = listen_address(listen_text(addr, port))
+    said = listen_text(addr, port)
+    listen = listen_address(said)
     with (
         narrated(logging.INFO),
         opened(registries, timeout, on_unavailable) as registry,
         told_to_stop(asked.ask),
     ):
-        published = listen if addr is not None else _found(listen, registry)
+        published = _found(listen, registry) if said.startswith(":") else listen
         warn_of_loopback(published, backend_is_local=registry.is_local)
         info = Info(
             service_name=service,
