@@ -106,7 +106,7 @@ def test_options_are_called_the_same_everywhere(name: str) -> None:
     more = {"--timeout", "--payload-codec", "--on-unavailable"}
     own = {
         "run": {"--advertise", "--drain", "--ready-timeout", "--grace"},
-        "conformance": {"--rule", "--verbose"},
+        "conformance": {"--rule", "--verbose", "--report"},
         "new-plugin": {"--into"},
     }
     assert names <= known | more | own.get(name, set())

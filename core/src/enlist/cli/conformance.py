@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import click
@@ -14,17 +15,26 @@ __all__ = ["command"]
 _NO_PYTEST = "the conformance kit needs pytest; install it with: pip install 'enlist[testing]'"
 
 
+def _may_be_written(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse at once what would fail after minutes; click looks at files that are there."""
+    if path is None or os.access(path, os.W_OK) or os.access(path.parent, os.W_OK | os.X_OK):
+        return path
+    rule = f"{str(path)!r} cannot be written: look at its folder, or give another"
+    raise click.BadParameter(rule, ctx, param)
+
+
 @click.command("conformance")
 @click.argument("url")
 @click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the report there as JSON.",
+    "--report",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_may_be_written,
+    metavar="FILE",
+    help="Also write the report into this file, as JSON.",
 )
 @click.option("--rule", "rules", multiple=True, metavar="ID", help="Try this rule alone, as R4.")
 @click.option("--verbose", is_flag=True, help="Show each test while it runs, and each failure.")
-def command(*, url: str, json_path: Path | None, rules: tuple[str, ...], verbose: bool) -> int:
+def command(*, url: str, report: Path | None, rules: tuple[str, ...], verbose: bool) -> int:
     """Try the conformance kit on the backend that URL names, and report.
 
     Registers and removes services whose names begin with "enlist-kit-", and breaks no server:
@@ -34,7 +44,7 @@ def command(*, url: str, json_path: Path | None, rules: tuple[str, ...], verbose
     \b
     Examples:
       enlist conformance local:/tmp/try.registry
-      enlist conformance 'etcd://127.0.0.1:2379?ttl=3' --json report.json
+      enlist conformance 'etcd://127.0.0.1:2379?ttl=3' --report report.json
     """
     if importlib.util.find_spec("pytest") is None:
         complain(_NO_PYTEST)
@@ -47,7 +57,7 @@ def command(*, url: str, json_path: Path | None, rules: tuple[str, ...], verbose
         rule = f"no rule {unknown[0]!r}; the rules are {', '.join(RULES)}"
         raise click.BadParameter(rule, param_hint="'--rule'")
     try:
-        return main(url, json_path=json_path, only=only, verbose=verbose)
+        return main(url, json_path=report, only=only, verbose=verbose)
     except ConformanceError as exc:
         complain(str(exc))
         return 1

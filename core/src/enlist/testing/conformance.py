@@ -21,7 +21,7 @@ BROKEN: Final = 1
 
 
 class ConformanceError(Exception):
-    """The kit could not be run; the message has what pytest said."""
+    """The kit could not be run, or its report be written; the message says why."""
 
 
 def run(url: str, *, only: Sequence[str] = (), verbose: bool = False) -> Report:
@@ -78,13 +78,17 @@ def main(
         0 if no rule is broken, else 1.
 
     Raises:
+        ConformanceError: the report, which was shown, cannot be written.
         As :func:`run`.
     """
     report = run(url, only=only, verbose=verbose)
+    sys.stdout.write("\n".join([*report.lines(), ""]))
     if json_path is not None:
         text = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-        json_path.write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write("\n".join([*report.lines(), ""]))
+        try:
+            json_path.write_text(text + "\n", encoding="utf-8")
+        except OSError as exc:
+            raise ConformanceError(f"the report cannot be written: {exc}") from exc
     return BROKEN if report.with_verdict(Verdict.BROKEN) else KEPT
 
 
