@@ -273,6 +273,23 @@ def test_ls_lists_instances(call: Callable[..., Result], registry: AnyRegistry) 
     }
 
 
+def test_ls_shows_what_the_locale_cannot(
+    registry: AnyRegistry, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the output takes few characters, the others of a tag become escapes."""
+    registry.register(Info(service_name="echo", addr="127.0.0.1:82", tags={"k": "→😀"}))
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+
+    with (
+        enlist_process(place, "ls", "echo") as table,
+        enlist_process(place, "ls", "echo", "--json") as listed,
+    ):
+        assert (table.ended(), listed.ended()) == (0, 0)
+
+    assert table.said[1].endswith(r"k=\u2192\U0001f600")
+    assert json.loads(listed.said[0])[0]["tags"] == {"k": "→😀"}
+
+
 @pytest.mark.parametrize("name", [(), ("echo",)])
 def test_ls_of_nothing_says_so(
     call: Callable[..., Result], place: str, name: tuple[str, ...]

@@ -7,6 +7,7 @@ each, imported when it is asked for.
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 
 __all__ = ["main"]
@@ -21,4 +22,7 @@ def main() -> None:
         sys.exit("enlist: this command needs click and rich; install them: pip install enlist[cli]")
     from enlist.cli.program import run_program  # noqa: PLC0415 - it needs what was just looked for
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Tags come from anyone, and the locale may know few characters: show the others as escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_program())

@@ -96,8 +96,8 @@ def _plain_lines(grid: Grid) -> Iterator[str]:
 
 
 def show_json(value: object) -> None:
-    """Print one value as JSON, on a line of its own, at once."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    """Print one value as JSON, on a line of its own, at once; in ASCII, which all can print."""
+    click.echo(json.dumps(value))
     sys.stdout.flush()
 
 
