@@ -716,9 +716,8 @@ def test_serve_does_not_wait_for_ever_for_a_silent_client(
             client.send(b"x")
             return True
 
-        untouched = dict(vars(server))
         serve(server, "echo", registry=place, ready=ready, drain=NO_TIME, grace=SHORT)
-        assert vars(server).keys() == untouched.keys() | {"_threads"}
+        assert not {"process_request", "close_request"} & vars(server).keys()  # as it was
     assert "open still are left: 1" in caplog.text
 
 

@@ -53,8 +53,8 @@ def connections_of(runnable: object) -> Iterator[Connections]:
 
     Args:
         runnable: is told apart by being a ``socketserver.BaseServer``, in which each connection
-            begins with ``process_request`` and ends with ``close_request``, whichever thread,
-            pool or process answers it.
+            begins with ``process_request`` and ends with ``close_request``, whichever thread
+            or pool answers it. Who forks has closed it at once: a child ends by itself.
     """
     from socketserver import BaseServer  # noqa: PLC0415 - whoever has such a server has imported it
 
