@@ -11,7 +11,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from core.tests.kit.memory_plugin import CONNECT_S, Answer, Json, MemoryOptions, MemoryRegistry
+from core.tests.kit.memory_plugin import (
+    CONNECT_S,
+    Answer,
+    Json,
+    MemoryOptions,
+    MemoryRegistry,
+    Watched,
+)
 from enlist.errors import (
     InvalidInfoError,
     RejectedError,
@@ -71,6 +78,14 @@ class LosesCase(MemoryRegistry):
 
     def prefix(self, service_name: str) -> str:
         return super().prefix(service_name.lower())
+
+
+class WatchDropsTags(MemoryRegistry):
+    """Reads records in two places, and the one for watches forgot the tags."""
+
+    def lists(self, watched: Watched) -> Iterator[list[Info]]:
+        for instances in super().lists(watched):
+            yield [replace(info, tags=None) for info in instances]
 
 
 class RefusesInsideLimits(MemoryRegistry):
@@ -459,6 +474,7 @@ BREAKS: dict[type[MemoryRegistry], str] = {
     WeightAsText: "R2",
     DropsEmptyTags: "R2",
     LosesCase: "R2",
+    WatchDropsTags: "R2",
     RefusesInsideLimits: "R2",
     RefusesTheWrongField: "R2",
     RepairsWithLess: "R2",

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.tests.kit.memory_plugin import MemoryRegistry
+from core.tests.kit.memory_world import MemoryUnderTest
 from enlist.testing.report import Report
 
 ROOT = Path(__file__).parents[3]
@@ -16,12 +18,12 @@ TAKES_AT_MOST_S = 280
 METADATA = "Metadata-Version: 2.1\nName: enlist-kit-plugins\nVersion: 7.8.9\n"
 MODULE = """
 import pytest
-from core.tests.kit.memory_world import MemoryUnderTest
+from {module} import {world}
 from enlist.testing import ConformanceSuite
 
 @pytest.fixture(scope="module")
 def under_test(tmp_path_factory):
-    under_test = MemoryUnderTest({name!r}, tmp_path_factory.mktemp("server"))
+    under_test = {world}({name!r}, tmp_path_factory.mktemp("server"))
     yield under_test
     under_test.close()
 
@@ -38,17 +40,26 @@ class Tried:
     output: str
 
 
-def try_plugin(name: str, plugin: str, folder: Path, *, only: Sequence[str] = ()) -> Tried:
+def try_plugin(
+    name: str,
+    plugin: type[MemoryRegistry],
+    folder: Path,
+    *,
+    world: type[MemoryUnderTest] = MemoryUnderTest,
+    only: Sequence[str] = (),
+) -> Tried:
     """Install a plugin under a name by metadata in ``folder``, and run the kit on it.
 
     Args:
         name: of the entry point.
-        plugin: its value, such as "package.module:Class".
+        plugin: its value.
         folder: an empty one, for everything that is written.
+        world: what is claimed of it.
         only: ids of rules; none for all. With some, the first failure is enough.
     """
-    install(folder / "site", {name: plugin})
-    (folder / "test_conformance.py").write_text(MODULE.format(name=name))
+    install(folder / "site", {name: f"{plugin.__module__}:{plugin.__qualname__}"})
+    module = MODULE.format(name=name, module=world.__module__, world=world.__qualname__)
+    (folder / "test_conformance.py").write_text(module)
     path = folder / "report.json"
     extra = ["-x", "-k", " or ".join(f"test_{rule_id}_" for rule_id in only)] if only else []
     done = subprocess.run(

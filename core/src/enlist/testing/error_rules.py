@@ -113,7 +113,7 @@ class ErrorRules(KitTests):
         trial.needs("credentials")
         caplog.set_level(logging.DEBUG)
         registry = trial.under_test.open_unauthorised()
-        trial.at_end(registry.close)
+        trial.closed_at_end(registry.close)
         shown = [repr(registry)]
         # Some servers say to anybody that they are there.
         for call in (call for call in every_call(trial, registry) if call != registry.probe):
@@ -210,14 +210,14 @@ class ErrorRules(KitTests):
         counting = Counting()
         registry = trial.open(extensions=[counting])
         for case in CASES:
-            info = case.info(trial.service(case.ending), str(trial.info().addr))
+            info = case.info(trial.info(trial.service(case.ending)))
             before = counting.calls.total()
-            if trial.abilities.limits.passed_by(info) is None:
+            if trial.abilities.limits.known and trial.carries(info):
                 continue
             outcome = trial.in_time(partial(registry.register, info), CALL_S)
             trial.check(
                 outcome is None or isinstance(outcome, InvalidInfoError),
-                f"{case.id} passes a declared limit and was refused by {outcome!r}",
+                f"{case.id} cannot be carried and was refused by {outcome!r}",
             )
             trial.check(
                 outcome is None or counting.calls.total() == before,
@@ -248,8 +248,9 @@ def every_call(
     if trial.abilities.services:
         calls.append(registry.services)
     if registered is not None:
+        other = trial.numbered(3)
         calls += [
-            lambda: registry.update(registered, weight=3),
+            lambda: registry.update(registered, **other),
             lambda: registry.deregister(registered),
         ]
     return calls
@@ -276,8 +277,6 @@ def every_hook(backend: Backend, info: Info, timeout_s: float) -> dict[str, Call
 
 def expect_hidden(trial: Trial, secret: str, text: str) -> None:
     """Fail if the secret is in the text; say where, without it."""
+    trial.check(secret, "a claim of credentials needs the attributes secret and wrong_secret")
     lines = [line.replace(secret, "<the secret>") for line in text.splitlines() if secret in line]
     trial.check(not lines, f"the secret is shown: {lines[:3]}")
-    trial.check(
-        len(secret) > 0, "a claim of credentials needs the attributes secret and wrong_secret"
-    )

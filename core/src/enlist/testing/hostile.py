@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from enlist.info import Info
@@ -22,16 +22,16 @@ class Hostile:
     Attributes:
         id: what the test is called.
         ending: what the service name ends with, after what makes it unique.
-        fields: the other fields; the address is added if there is none.
+        fields: the other fields.
     """
 
     id: str
     ending: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
 
-    def info(self, service_name: str, addr: str) -> Info:
-        """Return it under that name, which has the ending already."""
-        return Info(service_name=service_name, **{"addr": addr, **self.fields})
+    def info(self, plain: Info) -> Info:
+        """Return it, made of one that is plain and whose name has the ending already."""
+        return replace(plain, **self.fields)
 
 
 def _names() -> list[Hostile]:

@@ -18,8 +18,9 @@ from enlist.backend_options import Target, read_options
 from enlist.choosing.plugins import load
 from enlist.info import Info
 from enlist.testing.abilities import HOOKS, Abilities, Limits
+from enlist.testing.making import NAME_PREFIX
 from enlist.testing.suite import ConformanceSuite
-from enlist.testing.trial import CALL_S, NAME_PREFIX
+from enlist.testing.trial import CALL_S
 from enlist.testing.under_test import BackendUnderTest, implemented_hooks
 
 __all__ = ["InstalledBackend", "TestInstalled", "under_test"]

@@ -247,9 +247,7 @@ class KeepRules(KitTests):
 def enlist_some(trial: Trial, registry: Registry, count: int = COUNT) -> list[Info]:
     """Register some instances of one service."""
     name = trial.service()
-    infos = [
-        trial.info(name, weight=number + 1, tags={"a:b": str(number)}) for number in range(count)
-    ]
+    infos = [trial.info(name, **trial.numbered(number + 1, "a:b")) for number in range(count)]
     for info in infos:
         registry.register(info)
     return infos

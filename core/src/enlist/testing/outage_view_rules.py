@@ -119,9 +119,9 @@ class OutageViewRules(KitTests):
         view = trial.resolver(client, name)
         before, after = trial.info(name), trial.info(name)
         server.register(before)
-        for weight in range(REPEATS):
-            server.update(before, weight=weight + 20)
-        before = server.update(before, weight=10)
+        for number in range(REPEATS):
+            server.update(before, **trial.numbered(number + 20))
+        server.register(before)
         trial.shows(view, [before])
         trial.under_test.restart(wipe=True)
         expect_right_again(trial, server, view, before, after)
@@ -147,9 +147,9 @@ class OutageViewRules(KitTests):
         before, after = trial.info(name), trial.info(name)
         server.register(before)
         trial.shows(view, [before])
-        server.update(before, weight=77)
+        server.update(before, **trial.numbered(77))
         trial.under_test.compact()
-        before = server.update(before, weight=10)
+        server.register(before)
         expect_right_again(trial, server, view, before, after)
 
     def test_V7_a_deletion_by_hand_is_seen(self, trial: Trial) -> None:

@@ -28,7 +28,7 @@ class ProcessRules(KitTests):
     def test_K5_back_after_the_process_slept_past_its_ttl(self, trial: Trial) -> None:
         """A process that was stopped until its record was gone has it back an interval later."""
         client, worker = trial.open(), trial.worker()
-        info = trial.info(tags={"a:b": "c"})
+        info = trial.info(tags=trial.tags("a:b", "c"))
         worker.register(info)
         # Past the first beat, which comes right after register: stopped in the middle of it, the
         # process would go on with the half that finds its record gone.

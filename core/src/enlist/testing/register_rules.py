@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -34,18 +34,18 @@ class RegisterRules(KitTests):
         server, client = trial.open(), trial.open()
         name = trial.service()
         infos: list[Info] = []
-        for weight in range(1, ROUNDS + 1):
-            infos.append(trial.info(name, weight=weight))
+        for number in range(1, ROUNDS + 1):
+            infos.append(trial.info(name, **trial.numbered(number)))
             server.register(infos[-1])
             trial.found(client, infos)
 
     def test_R1_another_client_finds_an_update_at_once(self, trial: Trial) -> None:
         """What a second register or an update says is found right after it has returned."""
         server, client = trial.open(), trial.open()
-        info = trial.info(weight=1, tags={"version": "1"})
+        info = trial.info(**trial.numbered(1, "version"))
         server.register(info)
-        for weight in range(2, ROUNDS):
-            info = server.update(info, weight=weight, tags={"version": str(weight)})
+        for number in range(2, ROUNDS):
+            info = server.update(info, **trial.numbered(number, "version"))
             trial.found(client, [info])
 
     def test_R1_another_process_finds_it_at_once(self, trial: Trial) -> None:
@@ -63,20 +63,21 @@ class RegisterRules(KitTests):
         """Twenty threads that share a registry each find what they register, update and remove."""
         server, client = trial.open(), trial.open()
         name = trial.service()
-        infos = [trial.info(name, weight=number + 1) for number in range(5 * THREADS)]
+        numbers = range(1, 5 * THREADS + 1)
+        infos = [trial.info(name, **trial.numbered(number, "number")) for number in numbers]
+        before = trial.numbered(0, "number")
         start = threading.Barrier(THREADS)
 
         def work(mine: list[Info]) -> None:
             start.wait()
             for info in mine:
-                server.register(replace(info, weight=0), timeout=PATIENCE)
-                server.update(info, weight=info.weight, timeout=PATIENCE)
+                server.register(replace(info, **before), timeout=PATIENCE)
+                server.update(info, weight=info.weight, tags=info.tags, timeout=PATIENCE)
                 trial.check(trial.has(client, info), f"{info!r} was not found at once")
             server.deregister(mine[0], timeout=PATIENCE)
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            for outcome in [pool.submit(work, infos[at::THREADS]) for at in range(THREADS)]:
-                outcome.result()
+        shares = [partial(work, infos[at::THREADS]) for at in range(THREADS)]
+        trial.all_end(shares, len(infos) / THREADS * PATIENCE.total_seconds())
         trial.found(client, infos[THREADS:])
 
     # --- R2 ------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class RegisterRules(KitTests):
         self, trial: Trial, case: Hostile
     ) -> None:
         """Each field at its edges comes back equal, or is refused and nothing is written."""
-        info = case.info(trial.service(case.ending), str(trial.info().addr))
+        info = case.info(trial.info(trial.service(case.ending)))
         server, client = trial.open(), trial.open()
         register_or_be_refused(trial, server, client, info)
 
@@ -101,15 +102,12 @@ class RegisterRules(KitTests):
     ) -> None:
         """No two names are stored as one, whatever a backend does to write them down."""
         server, client = trial.open(), trial.open()
-        name, addr = trial.service(), str(trial.info().addr)
+        one = trial.info()
         infos = [
-            info
-            for weight, ending in enumerate(endings, 1)
-            if trial.abilities.limits.passed_by(
-                info := Info(service_name=name + ending, addr=addr, weight=weight)
-            )
-            is None
+            replace(one, service_name=one.service_name + ending, **trial.numbered(number))
+            for number, ending in enumerate(endings, 1)
         ]
+        infos = [info for info in infos if trial.carries(info)]
         for info in infos:
             server.register(info)
         for info in infos:
@@ -119,7 +117,7 @@ class RegisterRules(KitTests):
         """A watch loses as little as resolve does."""
         server, client = trial.open(), trial.open()
         name = trial.service()
-        infos = carried(trial, name)
+        infos = [*carried(trial, name), trial.info(name, tags=trial.tags("a:b", "c"))]
         view = trial.resolver(client, name)
         for info in infos:
             server.register(info)
@@ -133,7 +131,8 @@ class RegisterRules(KitTests):
         """What restore writes comes back as it was, as what register writes does."""
         trial.needs("restore")
         backend, client = trial.backend(), trial.open()
-        infos = carried(trial, trial.service()) or [trial.info(tags={"a:b": "c"})]
+        name = trial.service()
+        infos = [*carried(trial, name), trial.info(name, tags=trial.tags("a:b", "c"))]
         lost = backend.restore(infos, CALL_S)
         trial.check(not lost, f"restore says that these are not alive: {list(lost)!r}")
         trial.found(client, infos)
@@ -142,10 +141,7 @@ class RegisterRules(KitTests):
         """A thousand instances of one service are all found, each as it was registered."""
         server, client = trial.open(), trial.open()
         name = trial.service()
-        infos = [
-            trial.info(name, weight=number + 1, tags={"number": str(number)})
-            for number in range(MANY)
-        ]
+        infos = [trial.info(name, **trial.numbered(number + 1, "number")) for number in range(MANY)]
         allowed_s = MANY / trial.bounds.restore_rate + CALL_S + trial.bounds.margin_s
         server.register_all(infos, timeout=dt.timedelta(seconds=allowed_s))
         trial.found(client, infos)
@@ -158,7 +154,7 @@ class RegisterRules(KitTests):
         """After kill -9 neither resolve nor a watch shows the instance for longer than allowed."""
         client, worker = trial.open(), trial.worker()
         info, own = trial.info(), trial.info()
-        updated, in_bulk = replace(info, weight=3), trial.info(info.service_name)
+        updated, in_bulk = replace(info, **trial.numbered(3)), trial.info(info.service_name)
         for each in (info, updated, own):
             worker.register(each)
         worker.register_all([in_bulk])
@@ -204,11 +200,11 @@ class RegisterRules(KitTests):
     def test_R4_registering_again_leaves_one_record_and_no_gap(self, trial: Trial) -> None:
         """However often an identity is registered again, each look finds exactly one record."""
         server, client = trial.open(), trial.open()
-        info = trial.info(weight=1)
+        info = trial.info(**trial.numbered(1))
         server.register(info)
         with Asking(client, info.service_name) as asking:
-            for weight in range(2, 2 * ROUNDS):
-                info = replace(info, weight=weight, tags={"weight": str(weight)})
+            for number in range(2, 2 * ROUNDS):
+                info = replace(info, **trial.numbered(number, "number"))
                 server.register(info)
         expect_one_each_time(trial, asking)
         trial.found(client, [info])
@@ -216,11 +212,11 @@ class RegisterRules(KitTests):
     def test_R4_registering_again_in_bulk_leaves_one_record_and_no_gap(self, trial: Trial) -> None:
         """The same on the path that registers many at once."""
         server, client = trial.open(), trial.open()
-        info = trial.info(weight=1)
+        info = trial.info(**trial.numbered(1))
         server.register(info)
         with Asking(client, info.service_name) as asking:
-            for weight in range(2, ROUNDS):
-                info = replace(info, weight=weight)
+            for number in range(2, ROUNDS):
+                info = replace(info, **trial.numbered(number))
                 server.register_all([info])
         expect_one_each_time(trial, asking)
         trial.found(client, [info])
@@ -228,12 +224,12 @@ class RegisterRules(KitTests):
     def test_R4_taking_over_leaves_one_record_and_no_gap(self, trial: Trial) -> None:
         """Two live servers that take an identity from each other leave one record at each look."""
         servers, client = [trial.open(), trial.open()], trial.open()
-        info = trial.info(weight=1)
+        info = trial.info(**trial.numbered(1))
         servers[0].register(info)
         with Asking(client, info.service_name) as asking:
-            for weight in range(2, ROUNDS):
-                info = replace(info, weight=weight)
-                servers[weight % 2].register(info)
+            for number in range(2, ROUNDS):
+                info = replace(info, **trial.numbered(number))
+                servers[number % 2].register(info)
         expect_one_each_time(trial, asking)
         trial.found(client, [info])
 
@@ -302,11 +298,9 @@ class RegisterRules(KitTests):
 
 
 def carried(trial: Trial, name: str) -> list[Info]:
-    """Return every difficult Info that lies within the declared limits, all of one service."""
-    limits = trial.abilities.limits
-    cases = (case for case in CASES if not case.ending and limits.known)
-    infos = (case.info(name, str(trial.info().addr)) for case in cases)
-    return [info for info in infos if limits.passed_by(info) is None]
+    """Return every difficult Info that the backend can carry, all of one service."""
+    infos = (case.info(trial.info(name)) for case in CASES if not case.ending)
+    return [info for info in infos if trial.carries(info)]
 
 
 def expect_one_each_time(trial: Trial, asking: Asking) -> None:

@@ -21,14 +21,13 @@ from enlist.registry import Registry
 from enlist.testing.abilities import Abilities, Ability
 from enlist.testing.bounds import Bounds
 from enlist.testing.following import Following, poll
+from enlist.testing.making import Making
 from enlist.testing.rules import Rule, RuleBrokenError
 from enlist.testing.under_test import BackendUnderTest
 from enlist.testing.workers import Worker
 
-__all__ = ["CALL_S", "NAME_PREFIX", "NOT_CLAIMED", "PATIENCE", "Trial", "same"]
+__all__ = ["CALL_S", "NOT_CLAIMED", "PATIENCE", "Trial", "same"]
 
-NAME_PREFIX: Final = "enlist-kit-"
-"""How the service names of the kit begin, in whatever registry it runs."""
 NOT_CLAIMED: Final = "not claimed: "
 """How the reason of a test begins that the backend makes no claim for."""
 SHOWN: Final = 5
@@ -49,7 +48,7 @@ def _shown(infos: Sequence[Info]) -> str:
     return f"{len(infos)}: [{text}{', ...' if len(infos) > SHOWN else ''}]"
 
 
-class Trial:
+class Trial(Making):
     """One test: opens what it needs, judges what it sees, and takes everything down again.
 
     Attributes:
@@ -60,11 +59,12 @@ class Trial:
 
     def __init__(self, rule: Rule, under_test: BackendUnderTest) -> None:
         """Open nothing yet."""
+        super().__init__(under_test.abilities.limits)
         self.rule = rule
         self.under_test = under_test
         self.bounds = Bounds.of(under_test.abilities)
         self._ends = contextlib.ExitStack()
-        self._number = 0
+        self._asked: Backend | None = None
 
     @property
     def abilities(self) -> Abilities:
@@ -90,13 +90,23 @@ class Trial:
     def open(self, **options: Any) -> Registry:  # noqa: ANN401 - each plugin has its own
         """Open the backend as one more client or server; closed at the end."""
         registry = self.under_test.open(**options)
-        self.at_end(registry.close)
+        self.closed_at_end(registry.close)
         return registry
+
+    def closed_at_end(self, close: Callable[[], object]) -> None:
+        """Have something closed when the test ends, also if a plugin hangs in it."""
+
+        def run() -> None:
+            outcome = self._begin(close, PATIENCE.total_seconds())("closing")
+            if outcome is not None:
+                raise outcome
+
+        self.at_end(run)
 
     def resolver(self, registry: Registry, service_name: str) -> Resolver:
         """Follow a service, and wait for the first list; closed at the end."""
         resolver = registry.resolver(service_name)
-        self.at_end(resolver.close)
+        self.closed_at_end(resolver.close)
         self.wait(
             lambda: not resolver.stale,
             self.bounds.arrival_s + CALL_S,
@@ -116,8 +126,14 @@ class Trial:
         backend = Backend(
             plugin, name=self.under_test.name, clock=SystemClock(), ttl_s=self.bounds.ttl_s
         )
-        self.at_end(lambda: backend.close(CALL_S))
+        self.closed_at_end(lambda: backend.close(CALL_S))
         return backend
+
+    def validate(self, info: Info) -> None:
+        """Ask a plugin object whether it can carry that."""
+        if self._asked is None:
+            self._asked = self.backend()
+        self._asked.validate(info)
 
     def following(self, backend: Backend, service_name: str, *, paused: bool = False) -> Following:
         """Take every list of a plugin's own watch, and wait for the first; ended at the end.
@@ -136,19 +152,6 @@ class Trial:
         )
         self.check(following.error is None, f"watch raised {following.error!r}")
         return following
-
-    # --- making --------------------------------------------------------------------------------
-
-    def service(self, ending: str = "") -> str:
-        """Return a service name that nobody else uses."""
-        return f"{NAME_PREFIX}{secrets.token_hex(4)}{ending}"
-
-    def info(self, service_name: str = "", **fields: Any) -> Info:  # noqa: ANN401 - an Info's own
-        """Return a complete Info; each has another address unless one is given."""
-        self._number += 1
-        high, low = divmod(self._number, 250)
-        fields.setdefault("addr", f"10.77.{high}.{low + 1}:8888")
-        return Info(service_name=service_name or self.service(), **fields)
 
     # --- disturbing ----------------------------------------------------------------------------
 
@@ -279,6 +282,13 @@ class Trial:
             outcome = outcome_of(name)
             seen = "succeeded" if outcome is None else f"raised {outcome!r}"
             self.check(isinstance(outcome, kind), f"{name} {seen}; due was {kind.__name__}")
+
+    def all_end(self, calls: Sequence[Callable[[], object]], within_s: float) -> None:
+        """Make calls at once, and fail unless each ends in time; an error of one is raised."""
+        for outcome_of in [self._begin(call, within_s) for call in calls]:
+            outcome = outcome_of("one of several calls at once")
+            if outcome is not None:
+                raise outcome
 
     def in_time(self, call: Callable[[], object], within_s: float) -> Exception | None:
         """Return the error that a call raises, or None; fail if it takes too long.

@@ -11,7 +11,8 @@ import pytest
 
 from enlist.info import Info
 from enlist.testing.base import KitTests
-from enlist.testing.trial import CALL_S, NAME_PREFIX, Trial
+from enlist.testing.making import NAME_PREFIX
+from enlist.testing.trial import CALL_S, Trial
 
 __all__ = ["ViewRules"]
 
@@ -56,14 +57,14 @@ class ViewRules(KitTests):
     def test_V2_each_change_arrives_at_push_speed(self, trial: Trial) -> None:
         """New, changed and leaving instances are seen as fast as is declared; the median counts."""
         server, client = trial.open(), trial.open()
-        info = trial.info(weight=1)
+        info = trial.info(**trial.numbered(1))
         view = trial.resolver(client, info.service_name)
         took = []
-        for weight in range(1, CHANGES + 1):
-            info = replace(info, weight=weight)
+        for number in range(1, CHANGES + 1):
+            info = replace(info, **trial.numbered(number))
             server.register(info)
             took.append(trial.shows(view, (info,)))
-            if weight % 5 == 0:
+            if number % 5 == 0:
                 server.deregister(info)
                 took.append(trial.shows(view, ()))
         most_s = trial.bounds.push_s + trial.bounds.margin_s / 4
@@ -105,8 +106,8 @@ class ViewRules(KitTests):
         name = trial.service()
         view = trial.resolver(client, name)
         infos = [trial.info(name) for _ in range(CHANGES)]
-        for weight in range(1, 4):
-            infos = [replace(info, weight=weight) for info in infos]
+        for number in range(1, 4):
+            infos = [replace(info, **trial.numbered(number)) for info in infos]
             for info in infos:
                 server.register(info)
         for info in infos[:5]:
@@ -128,24 +129,26 @@ class ViewRules(KitTests):
     def test_V3_no_list_is_older_than_the_one_before(self, trial: Trial) -> None:
         """While one instance is updated again and again, each list is newer than the last."""
         server, backend = trial.open(), trial.backend()
-        info = trial.info(weight=1)
+        info = trial.info(**trial.numbered(1))
         server.register(info)
         following = trial.following(backend, info.service_name)
-        for weight in range(2, 4 * CHANGES):
-            info = replace(info, weight=weight)
+        order = {info: 1}
+        for number in range(2, 4 * CHANGES):
+            info = replace(info, **trial.numbered(number))
+            order[info] = number
             server.register(info)
         trial.wait(
             lambda: following.newest == (info,), trial.bounds.arrival_s, "the last did not arrive"
         )
-        seen = [one.weight for instances in following.lists for one in instances]
+        seen = [order.get(one, 0) for instances in following.lists for one in instances]
         trial.check(seen == sorted(seen), f"the order in which the updates came: {seen}")
 
     def test_V3_a_new_watch_begins_no_earlier(self, trial: Trial) -> None:
         """The first list of a new watch is no older than what is registered."""
         server, backend = trial.open(), trial.backend()
-        info = trial.info(weight=1)
-        for weight in range(1, CHANGES // 2):
-            info = replace(info, weight=weight)
+        info = trial.info(**trial.numbered(1))
+        for number in range(1, CHANGES // 2):
+            info = replace(info, **trial.numbered(number))
             server.register(info)
             following = trial.following(backend, info.service_name)
             first = following.lists[0]
@@ -287,8 +290,7 @@ def alike(trial: Trial) -> list[Info]:
     endings = ("", "-v2", "2", ".x", ":x", "-", "%", " x")
     names = [name + ending for ending in endings]
     names.append(name.upper().replace(NAME_PREFIX.upper(), NAME_PREFIX))
-    limits = trial.abilities.limits
-    return [info for one in names if limits.passed_by(info := trial.info(one)) is None]
+    return [info for one in names if trial.carries(info := trial.info(one))]
 
 
 def expect_one_warning(trial: Trial, caplog: pytest.LogCaptureFixture, key: str) -> None:
