@@ -7,13 +7,27 @@ from typing import TypeAlias
 import pytest
 
 from core.tests.kit.broken_plugins import BREAKS
+from core.tests.kit.broken_registering import WatchDropsTags
 from core.tests.kit.memory_plugin import MemoryRegistry
+from core.tests.kit.memory_world import MemoryUnderTest
+from core.tests.kit.modest_plugins import (
+    NarrowRegistry,
+    NarrowUnderTest,
+    PolledRegistry,
+    PolledUnderTest,
+    UnknownUnderTest,
+)
 from core.tests.kit.trying import Tried, try_plugin
 from enlist.testing import RULES
 from enlist.testing.report import Outcome, Verdict
 
 UNCLAIMED = {"compact"}
 CAUGHT = "test_broken_plugin_is_caught"
+KEPT = "test_correct_plugin_keeps_every_rule"
+CORRECT: dict[str, tuple[type[MemoryRegistry], type[MemoryUnderTest]]] = {
+    "claims-all": (MemoryRegistry, MemoryUnderTest),
+    "carries-little": (NarrowRegistry, NarrowUnderTest),
+}
 AT_ONCE = 6  # most of the time of each is spent waiting
 
 Runs: TypeAlias = dict[type[MemoryRegistry], Future[Tried]]
@@ -34,22 +48,67 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def try_broken(plugin: type[MemoryRegistry], folder: Path) -> Tried:
     """Run the tests of the one rule that the plugin breaks."""
-    value = f"{plugin.__module__}:{plugin.__qualname__}"
-    return try_plugin("broken", value, folder, only=[BREAKS[plugin]])
+    return try_plugin("broken", plugin, folder, only=[BREAKS[plugin]])
 
 
-@pytest.mark.timeout(300)
-def test_correct_plugin_keeps_every_rule(tmp_path: Path) -> None:
-    """The plugin from which the broken ones are made passes everything, and claims nearly all."""
-    plugin = f"{MemoryRegistry.__module__}:{MemoryRegistry.__qualname__}"
+@pytest.fixture(scope="module")
+def correct_runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Tried]:
+    """What the kit says of each correct plugin that a test of this run is about."""
+    asked = {item.name for item in request.session.items}
+    chosen = [name for name in CORRECT if f"{KEPT}[{name}]" in asked]
 
-    tried = try_plugin("memory", plugin, tmp_path)
+    def run(name: str) -> Tried:
+        return try_correct(name, tmp_path_factory.mktemp(name))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(chosen, pool.map(run, chosen), strict=True))
+
+
+def try_correct(name: str, folder: Path) -> Tried:
+    """Run all tests."""
+    plugin, world = CORRECT[name]
+    return try_plugin("memory", plugin, folder, world=world)
+
+
+@pytest.mark.parametrize("name", CORRECT)
+@pytest.mark.timeout(600)
+def test_correct_plugin_keeps_every_rule(
+    name: str, correct_runs: dict[str, Tried], tmp_path: Path
+) -> None:
+    """What claims nearly all passes everything, and so does one of narrow limits inside these."""
+    tried = correct_runs.pop(name, None) or try_correct(name, tmp_path)
 
     assert tried.report.with_verdict(Verdict.KEPT) == tuple(RULES), tried.output
     missing = {ability for result in tried.report.rules for ability in result.missing}
     assert missing == UNCLAIMED
     kept = "26 of 26 rules kept; of these in part: V7"
     assert f"{kept} (enlist 0.1.0, enlist-kit-plugins 7.8.9, Python" in tried.output
+
+
+def test_correct_plugin_of_unknown_limits_is_asked_for_them(tmp_path: Path) -> None:
+    """Where no limits are known, what the plugin itself refuses is not held against it."""
+    only = ["R2", "R8", "V6"]
+
+    tried = try_plugin("memory", NarrowRegistry, tmp_path, world=UnknownUnderTest, only=only)
+
+    assert tried.report.with_verdict(Verdict.KEPT) == tuple(only), tried.output
+
+
+def test_broken_plugin_of_unknown_limits_is_caught(tmp_path: Path) -> None:
+    """Where no limits are known, a watch that loses tags is caught all the same."""
+    tried = try_plugin("broken", WatchDropsTags, tmp_path, world=UnknownUnderTest, only=["R2"])
+
+    assert tried.report.with_verdict(Verdict.BROKEN) == ("R2",), tried.output
+
+
+def test_correct_plugin_without_a_watch_is_not_blamed_for_the_fallback(tmp_path: Path) -> None:
+    """What the core cannot see by asking now and then is reported as not claimed."""
+    tried = try_plugin("memory", PolledRegistry, tmp_path, world=PolledUnderTest, only=["V8"])
+
+    assert tried.report.with_verdict(Verdict.KEPT) == ("V8",), tried.output
+    assert "2 of 3 not claimed: watch" in tried.output
 
 
 @pytest.mark.parametrize(

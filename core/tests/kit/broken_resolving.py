@@ -338,6 +338,14 @@ class LeaksAtClose(MemoryRegistry):
         self.kept.append(self.connect(timeout_s))
 
 
+class HangsWhenItCloses(MemoryRegistry):
+    """Waits without a limit until the server has heard that it leaves."""
+
+    @hookimpl
+    def close(self, timeout_s: float) -> None:
+        super().close(FOR_EVER_S)
+
+
 BREAKS: dict[type[MemoryRegistry], str] = {
     SaysNothingOfNobody: "V1",
     NobodyIsAnError: "V1",
@@ -365,5 +373,6 @@ BREAKS: dict[type[MemoryRegistry], str] = {
     LeaksWhenItFails: "V9",
     LeaksASocket: "V9",
     LeaksAtClose: "V9",
+    HangsWhenItCloses: "V9",
 }
 """The rule that each of them breaks."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from enlist.backend import Backend
-from enlist.errors import RegistryError, UnavailableError
+from enlist.errors import RegistryError, TimedOutError, UnavailableError
 from enlist.info import Info
 from enlist.registry import Registry
 from enlist.stopping import StopToken
@@ -17,6 +17,7 @@ from enlist.stopping import StopToken
 __all__ = ["Asking", "Following", "poll"]
 
 PAUSE_S: Final = 0.01
+ENDS_WITHIN_S: Final = 15.0
 
 
 def poll(condition: Callable[[], bool], within_s: float) -> bool:
@@ -140,4 +141,6 @@ class Asking:
         asked = self.asked
         poll(lambda: self.asked > asked + 1 or self.error is not None, 1.0)
         self._ended.set()
-        self._thread.join()
+        self._thread.join(ENDS_WITHIN_S)
+        if self._thread.is_alive():
+            self.error = TimedOutError(f"resolve had not returned {ENDS_WITHIN_S:g} s later")

@@ -62,6 +62,7 @@ class ProcessRules(KitTests):
             worker.fork("close")
             worker.fork_by_multiprocessing()
             trial.pass_time(trial.bounds.ttl_s + trial.bounds.granularity_s)
+        trial.check(asking.error is None, f"resolve raised {asking.error!r}")
         trial.check(
             set(asking.answers) == {(info,)},
             f"around the end of its children the parent's record was {asking.answers!r}",
