@@ -24,6 +24,10 @@ __all__ = ["main"]
 
 LONGEST_LIFE_S: Final = 60
 """A child that nobody ended ends by itself."""
+ENDS_WITHIN_S: Final = 30
+"""One that has nothing to do but to end; less than the time in which a worker has to answer."""
+DEAF_S: Final = 5
+"""How much later it is killed if it does not hear of that."""
 
 
 class Commands:
@@ -83,7 +87,8 @@ class Commands:
         with os.fdopen(reader, encoding="utf-8") as told:
             report = told.readline().strip()
         if then in {"exit", "close"}:
-            os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
+            report = report if status == 0 else _end_of(os.waitstatus_to_exitcode(status))
         return {"pid": pid, "report": report}
 
     def _be_the_child(self, then: str, info: dict[str, Any] | None, writer: int) -> None:
@@ -91,7 +96,7 @@ class Commands:
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
-        signal.alarm(LONGEST_LIFE_S)
+        signal.alarm(ENDS_WITHIN_S if then in {"exit", "close"} else LONGEST_LIFE_S)
         report = "done"
         try:
             if then == "close":
@@ -107,13 +112,16 @@ class Commands:
         while True:
             signal.pause()
 
-    def do_multiprocessing(self) -> int | None:
+    def do_multiprocessing(self) -> str:
         """Run a child of multiprocessing's "fork" kind that looks at the registry; wait for it."""
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=repr, args=(self._registry,))
+        child = context.Process(target=_look, args=(self._registry,))
         child.start()
-        child.join(LONGEST_LIFE_S)
-        return child.exitcode
+        child.join(ENDS_WITHIN_S + DEAF_S)
+        if child.is_alive():  # deaf to the alarm that it set itself
+            child.kill()
+            child.join()
+        return "done" if child.exitcode == 0 else _end_of(child.exitcode)
 
     def do_reap(self, pid: int) -> None:
         """Wait for a child that was killed."""
@@ -126,6 +134,18 @@ class Commands:
     def do_close(self) -> None:
         """Close the registry."""
         self._registry.close()
+
+
+def _look(registry: object) -> None:
+    """Be a child that ends, or is ended by the system in whatever it hangs."""
+    signal.alarm(ENDS_WITHIN_S)
+    repr(registry)
+
+
+def _end_of(code: int | None) -> str:
+    if code in {-signal.SIGALRM, -signal.SIGKILL}:
+        return f"it had not ended after {ENDS_WITHIN_S} s"
+    return f"it ended with {code}"
 
 
 def main() -> None:

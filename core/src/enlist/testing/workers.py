@@ -45,7 +45,11 @@ class Worker:
             encoding="utf-8",
             env={**os.environ, "PYTHONPATH": path},
         )
-        self._do("open", url=under_test.url, options=dict(under_test.options))
+        try:
+            self._do("open", url=under_test.url, options=dict(under_test.options))
+        except BaseException:
+            self.end()  # nobody else can: there will be no object to call it on
+            raise
 
     def register(self, info: Info) -> None:
         """Register in the other process."""
@@ -83,8 +87,8 @@ class Worker:
 
     def fork_by_multiprocessing(self) -> None:
         """Have it run a child of multiprocessing to its end."""
-        if (code := self._do("multiprocessing")) != 0:
-            raise WorkerError(f"a child of multiprocessing ended with {code}")
+        if (report := self._do("multiprocessing")) != "done":
+            raise WorkerError(f"in a child of multiprocessing: {report}")
 
     def end_child(self, pid: int) -> None:
         """Kill a child and have it waited for."""
@@ -113,7 +117,9 @@ class Worker:
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
             if pipe is not None:
-                pipe.close()
+                # What a dead process was still to be told is lost.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def _do(self, what: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
@@ -124,13 +130,23 @@ class Worker:
             pipe_in.flush()
         except BrokenPipeError as exc:
             raise WorkerError(f"the process has ended:\n{self._complaints()}") from exc
-        overdue = threading.Timer(ANSWERS_WITHIN_S, self._process.kill)
+        killed = threading.Event()
+
+        def kill() -> None:
+            killed.set()
+            self._process.kill()
+
+        overdue = threading.Timer(ANSWERS_WITHIN_S, kill)
         overdue.start()
         try:
             line = pipe_out.readline()
         finally:
             overdue.cancel()
             overdue.join()
+        if not line and killed.is_set():
+            raise WorkerError(
+                f"the process did not answer {what!r} within {ANSWERS_WITHIN_S:g} s and was killed"
+            )
         if not line:
             raise WorkerError(f"the process ended instead of answering:\n{self._complaints()}")
         answer = json.loads(line)
