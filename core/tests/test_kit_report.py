@@ -10,9 +10,15 @@ import pytest
 
 from enlist.errors import UnavailableError, UnknownBackendError
 from enlist.info import Info
-from enlist.testing import RULES, Abilities, BackendUnderTest, Limits, NotProvidedError
+from enlist.testing import (
+    RULES,
+    Abilities,
+    BackendUnderTest,
+    Limits,
+    NotProvidedError,
+)
 from enlist.testing.conformance import KEPT, main, run
-from enlist.testing.report import Outcome, Report, TestResult, Verdict, Versions
+from enlist.testing.report import Outcome, Report, RuleResult, TestResult, Verdict, Versions
 
 VERSIONS = Versions("redis", "enlist-redis", "0.3.0", "1.2.0", "3.12.1")
 IMPORTED = """
@@ -21,6 +27,37 @@ import sys
 def test_nothing_of_enlist_is_imported():
     assert [name for name in sys.modules if name.partition(".")[0] == "enlist"] == []
     assert "enlist_pytest" in sys.modules
+"""
+
+
+LEFT_OUT = """
+import datetime as dt
+import pytest
+from enlist.testing import Abilities, BackendUnderTest, ConformanceSuite
+
+@pytest.fixture(scope="module")
+def under_test(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry")
+    folder.chmod(0o700)
+    under_test = BackendUnderTest()
+    under_test.url = f"local:{folder}/x.registry?ttl=2"
+    under_test.abilities = Abilities(ttl=dt.timedelta(seconds=2), validate=False)
+    return under_test
+
+class TestLeftOut(ConformanceSuite):
+    def test_A1_what_is_claimed_is_there(self, trial):
+        pytest.skip("no docker")
+
+    @pytest.mark.skip(reason="it fails")
+    def test_R1_another_client_finds_it_at_once(self, trial):
+        pass
+
+    @pytest.mark.xfail(reason="not yet")
+    def test_R6_nobody_else_goes(self, trial):
+        raise AssertionError
+
+    def test_V1_nobody_is_an_empty_list(self):
+        pass
 """
 
 
@@ -73,6 +110,59 @@ def test_rule_is_judged_by_its_worst_test() -> None:
     assert len(report.with_verdict(Verdict.NOT_TRIED)) == len(RULES) - 4
 
 
+@pytest.mark.parametrize(
+    "outcomes, untried, verdict",
+    [
+        ([Outcome.PASSED], 1, Verdict.NOT_WHOLLY_TRIED),
+        ([Outcome.PASSED, Outcome.SKIPPED], 0, Verdict.NOT_WHOLLY_TRIED),
+        ([Outcome.PASSED, Outcome.SKIPPED, Outcome.FAILED], 1, Verdict.BROKEN),
+        ([Outcome.NOT_CLAIMED, Outcome.SKIPPED], 0, Verdict.NOT_TRIED),
+        ([Outcome.NOT_CLAIMED], 1, Verdict.NOT_TRIED),
+        ([], 3, Verdict.NOT_TRIED),
+    ],
+)
+def test_rule_is_not_kept_by_tests_that_did_not_run(
+    outcomes: list[Outcome], untried: int, verdict: Verdict
+) -> None:
+    """A test that was skipped or left out counts for nothing, whatever became of the others."""
+    tests = tuple(result(f"test_R1_{outcome.name}", outcome) for outcome in outcomes)
+
+    assert RuleResult(RULES["R1"], tests, untried).verdict is verdict
+
+
+def test_test_that_does_not_run_is_told(tmp_path: Path) -> None:
+    """However a module leaves tests out, its report says so and calls their rule not kept."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_left_out.py").write_text(LEFT_OUT)
+    path = tmp_path / "report.json"
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-k", "test_A1 or test_R1 or test_R6 or test_R8 or test_V1"),
+            *(f"--enlist-report={path}", "test_left_out.py"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout
+    (written,) = json.loads(path.read_text())
+    report = Report.from_json(written)
+    lines = {line[:3].strip(): line for line in report.lines()}
+    assert report.with_verdict(Verdict.KEPT) == ("R8",), done.stdout
+    assert report.with_verdict(Verdict.NOT_WHOLLY_TRIED) == ("R1", "R6", "V1")
+    assert "A1" in report.with_verdict(Verdict.NOT_TRIED)
+    assert lines["A1"].endswith("test_A1_what_is_claimed_is_there: skipped: no docker")
+    assert lines["R1"].endswith("1 of 4 not tried")
+    assert lines["R6"].endswith("test_R6_nobody_else_goes: expected to fail: not yet")
+    assert lines["V1"].endswith("1 of 3 not tried")
+    assert "not wholly tried: R1 R6 V1" in report.summary
+
+
 def test_report_names_what_is_not_claimed_and_what_failed() -> None:
     """Each rule has a line with its time, the missing abilities and the failures."""
     lines = {line[:3].strip(): line for line in a_report().lines()}
@@ -106,6 +196,19 @@ def test_claim_without_anything_behind_it_is_found() -> None:
 
     assert any("the hook 'validate' is claimed, and LocalRegistry" in one for one in false)
     assert "'kill' is claimed, and Claiming does not override start()" in false
+
+
+def test_hook_that_is_not_claimed_is_found() -> None:
+    """A hook that would go untried because nobody claims it is named, and no other."""
+    under_test = Claiming()
+    under_test.abilities = Abilities(
+        ttl=dt.timedelta(seconds=2), validate=False, restore=False, probe=False
+    )
+
+    assert under_test.false_claims() == [
+        "LocalRegistry implements the hook 'restore', and it is not claimed",
+        "LocalRegistry implements the hook 'probe', and it is not claimed",
+    ]
 
 
 def test_disturbance_that_is_not_provided_says_what_to_do() -> None:

@@ -130,7 +130,7 @@ class Abilities:
         margin: what a busy machine may add to any time; raise it rather than retry.
         limits: which Infos can be carried.
         keep_alive: the plugin has this hook, and so for the next seven. Where it has not, the
-            core's fallback is tested instead.
+            core's fallback is tested instead. A hook that it has and does not claim is an error.
         restore: this hook.
         withdraw: this hook.
         resolve: this hook.

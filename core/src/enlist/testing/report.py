@@ -3,7 +3,8 @@
 The words are: a rule is *kept* if every test of it that was claimed passed, and kept *in part* if
 others of it need something that cannot be done to the backend's server; *broken* if one
 failed; *not claimed* if every test of it needs something that the backend does not claim; *not
-tried* if no test of it ran.
+wholly tried* if some passed and others were skipped, expected to fail or left out; *not tried* if
+none passed for such a reason.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import enum
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from enlist.testing.abilities import HOOKS
@@ -32,6 +34,7 @@ class Outcome(enum.Enum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_CLAIMED = "not claimed"
+    SKIPPED = "skipped"
 
 
 class Verdict(enum.Enum):
@@ -40,6 +43,7 @@ class Verdict(enum.Enum):
     KEPT = "kept"
     BROKEN = "broken"
     NOT_CLAIMED = "not claimed"
+    NOT_WHOLLY_TRIED = "not wholly tried"
     NOT_TRIED = "not tried"
 
 
@@ -51,7 +55,8 @@ class TestResult:
         name: of the test, with its parameters.
         outcome: what came of it.
         seconds: how long it took, with what it set up and took down.
-        detail: the last line of the failure, or the abilities that are not claimed.
+        detail: the last line of the failure, the abilities that are not claimed, or why the test
+            was skipped.
     """
 
     __test__ = False  # not a test itself, whatever its name begins with
@@ -64,20 +69,28 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule with its tests."""
+    """One rule with its tests.
+
+    Attributes:
+        rule: what was tried.
+        tests: what came of each test that there was.
+        untried: how many tests the kit has of it beside these.
+    """
 
     rule: Rule
     tests: tuple[TestResult, ...]
+    untried: int = 0
 
     @property
     def verdict(self) -> Verdict:
         """What came of the rule."""
         outcomes = {test.outcome for test in self.tests}
-        if not outcomes:
-            return Verdict.NOT_TRIED
         if Outcome.FAILED in outcomes:
             return Verdict.BROKEN
-        return Verdict.KEPT if Outcome.PASSED in outcomes else Verdict.NOT_CLAIMED
+        whole = outcomes and Outcome.SKIPPED not in outcomes and not self.untried
+        if Outcome.PASSED in outcomes:
+            return Verdict.KEPT if whole else Verdict.NOT_WHOLLY_TRIED
+        return Verdict.NOT_CLAIMED if whole else Verdict.NOT_TRIED
 
     @property
     def seconds(self) -> float:
@@ -132,17 +145,26 @@ class Report:
     rules: tuple[RuleResult, ...]
 
     @classmethod
-    def of(cls, versions: Versions, tests: Iterable[tuple[str, TestResult]]) -> Report:
+    def of(
+        cls,
+        versions: Versions,
+        tests: Iterable[tuple[str, TestResult]],
+        untried: Mapping[str, int] = MappingProxyType({}),
+    ) -> Report:
         """Put results together.
 
         Args:
             versions: what was tried.
             tests: the id of a rule and the result of a test, in any order.
+            untried: how many tests the kit has of a rule beside these, by the rule's id.
         """
         found: dict[str, list[TestResult]] = {rule_id: [] for rule_id in RULES}
         for rule_id, test in tests:
             found[rule_id].append(test)
-        rules = (RuleResult(RULES[rule_id], tuple(tests)) for rule_id, tests in found.items())
+        rules = (
+            RuleResult(RULES[rule_id], tuple(tests), untried.get(rule_id, 0))
+            for rule_id, tests in found.items()
+        )
         return cls(versions, tuple(rules))
 
     def with_verdict(self, verdict: Verdict) -> tuple[str, ...]:
@@ -164,7 +186,12 @@ class Report:
             parts.append(f"of these in part: {' '.join(in_part)}")
         parts += [
             f"{verdict.value}: {' '.join(ids)}"
-            for verdict in (Verdict.BROKEN, Verdict.NOT_CLAIMED, Verdict.NOT_TRIED)
+            for verdict in (
+                Verdict.BROKEN,
+                Verdict.NOT_CLAIMED,
+                Verdict.NOT_WHOLLY_TRIED,
+                Verdict.NOT_TRIED,
+            )
             if (ids := self.with_verdict(verdict))
         ]
         return f"{'; '.join(parts)} ({self.versions})"
@@ -201,7 +228,8 @@ class Report:
             for test in rule["tests"]
             if rule["id"] in RULES
         )
-        return cls.of(Versions(*(value[name] for name in names)), tests)
+        untried = {rule["id"]: rule.get("untried", 0) for rule in value["rules"]}
+        return cls.of(Versions(*(value[name] for name in names)), tests, untried)
 
 
 def _line(result: RuleResult) -> str:
@@ -210,8 +238,12 @@ def _line(result: RuleResult) -> str:
     if result.missing:
         untried = sum(test.outcome is Outcome.NOT_CLAIMED for test in result.tests)
         notes.append(f"{untried} of {count} not claimed: {', '.join(result.missing)}")
+    if result.untried and count:
+        notes.append(f"{result.untried} of {count + result.untried} not tried")
     notes += [
-        f"{test.name}: {test.detail}" for test in result.tests if test.outcome is Outcome.FAILED
+        f"{test.name}: {test.detail}"
+        for test in result.tests
+        if test.outcome in {Outcome.FAILED, Outcome.SKIPPED}
     ]
     verdict = f"{result.verdict.value}{' in part' if result.in_part else ''}"
     text = f"{rule.id:3} {rule.title:38} {verdict:12}"
@@ -226,6 +258,7 @@ def _rule_json(result: RuleResult) -> dict[str, Any]:
         "in_part": result.in_part,
         "seconds": round(result.seconds, 3),
         "missing": list(result.missing),
+        "untried": result.untried,
         "tests": [
             {
                 "name": test.name,

@@ -17,6 +17,7 @@ import pytest
 
 from enlist.choosing.plugins import installed
 from enlist.testing.base import KitTests
+from enlist.testing.contents import untried
 from enlist.testing.report import Outcome, Report, TestResult, Versions
 from enlist.testing.rules import Rule, rule_of
 from enlist.testing.trial import NOT_CLAIMED
@@ -84,7 +85,11 @@ class Reporter:
 
     def _reports(self) -> list[Report]:
         return [
-            Report.of(_versions(backend), results.values())
+            Report.of(
+                _versions(backend),
+                results.values(),
+                untried(test.name for _, test in results.values()),
+            )
             for backend, results in self._results.items()
         ]
 
@@ -102,11 +107,15 @@ def _judged(report: pytest.TestReport) -> tuple[Outcome, str]:
         crash = getattr(report.longrepr, "reprcrash", None)
         lines = (crash.message if crash is not None else report.longreprtext).splitlines()
         return Outcome.FAILED, lines[0] if lines else ""
-    if report.skipped and isinstance(report.longrepr, tuple):
+    if not report.skipped:
+        return Outcome.PASSED, ""
+    if isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         if reason.startswith(NOT_CLAIMED):
             return Outcome.NOT_CLAIMED, reason.removeprefix(NOT_CLAIMED)
-    return Outcome.PASSED, ""
+        return Outcome.SKIPPED, f"skipped: {reason}"
+    reason = getattr(report, "wasxfail", "").removeprefix("reason: ")
+    return Outcome.SKIPPED, f"expected to fail: {reason}"
 
 
 def _versions(backend: str) -> Versions:

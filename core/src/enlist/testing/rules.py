@@ -64,7 +64,8 @@ _ALL: Final = (
         "A1",
         "Claims are true",
         "Every ability that the test module claims is there: the plugin implements the hook, or\n"
-        "the backend under test provides the disturbance. What is not there must not be claimed.",
+        "the backend under test provides the disturbance. What is not there must not be claimed.\n"
+        "Every hook that the plugin implements is claimed, so that it is tried.",
     ),
     Rule(
         "R1",

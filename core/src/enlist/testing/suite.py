@@ -23,7 +23,8 @@ A plugin's test module is this, with as many disturbances as its author can prov
 Each test is named after its rule, as in ``test_K3_back_after_a_deletion_by_hand``, so
 ``pytest -k K3`` tries one rule. The rule is in the failure. A test whose ability is not claimed
 is skipped with the reason "not claimed: ..." and stands so in the report, which comes at the end
-of the run and, with ``--enlist-report=PATH``, as JSON.
+of the run and, with ``--enlist-report=PATH``, as JSON. A test that is skipped for another reason,
+expected to fail or left out stands there too, and its rule does not count as kept.
 """
 
 from __future__ import annotations

@@ -152,12 +152,21 @@ class BackendUnderTest:
     # --- looking at the claims -----------------------------------------------------------------
 
     def false_claims(self) -> list[str]:
-        """Return one sentence for each claim that nothing stands behind, without trying any."""
+        """Return one sentence for each claim that nothing stands behind, without trying any.
+
+        And one for each hook that would be left untried: its tests are those of who claims it.
+        """
         plugin = load(self.name).cls
+        implemented = implemented_hooks(plugin)
         found = [
             f"the hook {hook!r} is claimed, and {plugin.__qualname__} does not implement it"
             for hook in HOOKS
-            if self.abilities.claims(hook) and hook not in implemented_hooks(plugin)
+            if self.abilities.claims(hook) and hook not in implemented
+        ]
+        found += [
+            f"{plugin.__qualname__} implements the hook {hook!r}, and it is not claimed"
+            for hook in HOOKS
+            if hook in implemented and not self.abilities.claims(hook)
         ]
         own = type(self).__qualname__
         for ability, methods in NEEDED_METHODS.items():
