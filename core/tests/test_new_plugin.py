@@ -8,6 +8,8 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 from enlist.cli import scaffold
 from enlist.cli.program import MISUSED, run_program
@@ -15,6 +17,7 @@ from enlist.cli.scaffold import RESERVED, write_plugin
 from enlist.errors import InvalidOptionError
 
 CORE = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.11", "3.12", "3.13")
 RULES_TRIED = ("A1", "R1", "R3", "R5", "K3", "K4", "V2", "V4")
 
 
@@ -31,6 +34,15 @@ def test_write_refuses_a_name_that_nobody_could_type(name: str, tmp_path: Path) 
 def test_write_refuses_our_own_names(name: str, tmp_path: Path) -> None:
     """Two distributions that claim one name cannot be used together."""
     with pytest.raises(InvalidOptionError, match="comes from enlist itself"):
+        write_plugin(name, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["test", "testing", "tests2"])
+def test_write_refuses_a_name_that_pytest_takes_for_tests(name: str, tmp_path: Path) -> None:
+    """The class TestRegistry would be collected wherever a test module imports it."""
+    with pytest.raises(InvalidOptionError, match="must not begin with 'test'"):
         write_plugin(name, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
@@ -81,6 +93,39 @@ def test_write_leaves_no_word_to_be_filled_in(tmp_path: Path) -> None:
     assert project["entry-points"]["enlist.registries"] == {
         "acme": "enlist_acme.plugin:AcmeRegistry"
     }
+
+
+def test_package_says_what_an_index_shows(tmp_path: Path) -> None:
+    """It is typed, says so, and leaves what only its author knows to be filled in."""
+    folder = write_plugin("acme", tmp_path)
+
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    assert (folder / "src" / "enlist_acme" / "py.typed").is_file()
+    classifiers = tomllib.loads(text)["project"]["classifiers"]
+    assert "Typing :: Typed" in classifiers
+    assert {f"Programming Language :: Python :: {one}" for one in PYTHONS} <= set(classifiers)
+    for field in ("authors", "license", "license-files", "[project.urls]"):
+        assert f"\n# {field}" in text
+
+
+def test_package_is_tried_with_both_ends_of_its_range(tmp_path: Path) -> None:
+    """One job has the lowest enlist that the package says it works with, the others the newest."""
+    folder = write_plugin("acme", tmp_path)
+
+    workflow = yaml.safe_load((folder / ".github" / "workflows" / "tests.yml").read_bytes())
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    job = workflow["jobs"]["tests"]
+    matrix = job["strategy"]["matrix"]
+    assert matrix["python"] == list(PYTHONS)
+    assert matrix["enlist"] == ["enlist"]
+    (oldest,) = matrix["include"]
+    assert oldest["python"] == PYTHONS[0]
+    lowest = next(
+        one for one in Requirement(project["dependencies"][0]).specifier if ">" in str(one)
+    )
+    assert oldest["enlist"] == f"enlist=={lowest.version}"
+    installs = [step["run"] for step in job["steps"] if "pip install" in step.get("run", "")]
+    assert installs == ["python -m pip install '.[test]' '${{ matrix.enlist }}'"]
 
 
 def test_command_says_what_is_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

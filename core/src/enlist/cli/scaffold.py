@@ -14,8 +14,8 @@ from enlist.errors import InvalidOptionError
 
 __all__ = ["RESERVED", "write_plugin"]
 
-RESERVED: Final = frozenset({"consul", "etcd", "local", "prometheus", "zookeeper"})
-"""The names of the backends that are published together with enlist."""
+RESERVED: Final = frozenset({"consul", "etcd", "local", "prometheus", "pytest", "zookeeper"})
+"""The names of what is published together with enlist; enlist_pytest is a module of the core."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*")
 
@@ -75,6 +75,9 @@ def _check(name: str) -> None:
     if not _NAME.fullmatch(name):
         rule = "must be a lower-case letter, then lower-case letters and digits, as in 'acme'"
         raise InvalidOptionError("name", name, rule)
+    if name.startswith("test"):
+        rule = "must not begin with 'test': pytest would take the plugin's classes for tests"
+        raise InvalidOptionError("name", name, rule)
     if name in RESERVED:
         rule = "is the name of a package that comes from enlist itself; choose another one"
         raise InvalidOptionError("name", name, rule)
@@ -90,13 +93,19 @@ def _contents(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _filled(text: str, name: str) -> str:
-    words = {"@name@": name, "@Name@": name.capitalize(), "@range@": _versions()}
+    lowest, next_major = _versions()
+    words = {
+        "@name@": name,
+        "@Name@": name.capitalize(),
+        "@lowest@": lowest,
+        "@range@": f">={lowest},<{next_major}",
+    }
     for word, value in words.items():
         text = text.replace(word, value)
     return text
 
 
-def _versions() -> str:
-    """Return the versions of enlist that the package asks for: this one up to the next major."""
+def _versions() -> tuple[str, int]:
+    """Return which enlist the package asks for: the lowest, this one, and the next major one."""
     major, minor, *_ = importlib.metadata.version("enlist").split(".")
-    return f">={major}.{minor},<{int(major) + 1}"
+    return f"{major}.{minor}", int(major) + 1
