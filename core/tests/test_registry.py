@@ -3,6 +3,8 @@
 import datetime as dt
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,6 +35,18 @@ from tests.waiting import eventually
 ECHO = Info(service_name="echo", addr="10.0.0.1:80", tags={"zone": "a"})
 OTHER = Info(service_name="echo", addr="10.0.0.2:80")
 LONG = dt.timedelta(seconds=30)
+
+
+AFTER_MAIN = """
+import sys, threading
+from enlist import Info, open_registry
+def serve():
+    threading.main_thread().join()
+    with open_registry(sys.argv[1:]) as both:
+        both.register(Info(service_name="echo", addr="10.0.0.1:80"))
+        print(len(both.status()), *(info.addr for info in both.resolve("echo")), flush=True)
+threading.Thread(target=serve).start()
+"""
 
 
 @pytest.fixture
@@ -535,6 +549,18 @@ def test_takes_all_back_when_one_of_several_refuses(tmp_path: Path) -> None:
             both.update(ECHO, weight=99)
         assert one.resolve("echo") == (ECHO,)
         assert [status.info for status in both.status()] == [ECHO, ECHO]
+
+
+def test_serves_in_several_registries_after_the_main_thread_has_ended(pair: Sequence[str]) -> None:
+    """A program may start its server's thread, and return."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_MAIN, *pair],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("2 10.0.0.1:80\n", "")
 
 
 def test_refuses_a_list_that_names_one_registry_twice(pair: Sequence[str], url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -157,11 +158,21 @@ class RegistryGroup:
         self, call: Callable[[Registry], _T], members: Sequence[Registry] | None = None
     ) -> list[Future[_T]]:
         """Call every member at the same time; return the finished futures in their order."""
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few have a group
+        from concurrent.futures import Future  # noqa: PLC0415 - few have a group
 
         chosen = self._members if members is None else members
-        with ThreadPoolExecutor(max(1, len(chosen)), thread_name_prefix="enlist-group") as pool:
-            return [pool.submit(call, member) for member in chosen]
+        outcomes: list[Future[_T]] = [Future() for _ in chosen]
+        # An executor takes no more work once the main thread has ended, and other threads may
+        # serve for long after that.
+        threads = [
+            threading.Thread(target=_settle, args=(outcome, call, member), daemon=True)
+            for outcome, member in zip(outcomes, chosen, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return outcomes
 
     def _all_or_none(
         self, call: Callable[[Registry], _T], infos: Sequence[Info], timeout: dt.timedelta | None
@@ -181,6 +192,13 @@ class RegistryGroup:
         outcomes = self._everywhere(call)
         answers = [outcome.result() for outcome in outcomes if outcome.exception() is None]
         return answers or [outcomes[0].result()]
+
+
+def _settle(outcome: Future[_T], call: Callable[[Registry], _T], member: Registry) -> None:
+    try:
+        outcome.set_result(call(member))
+    except BaseException as exc:  # noqa: BLE001 - whoever asks for the outcome raises it
+        outcome.set_exception(exc)
 
 
 def _registered(member: Registry) -> dict[object, Info]:

@@ -8,7 +8,7 @@ from enlist.info import Info
 from enlist.opening import open_registry
 from enlist.registry import Registry
 from enlist.states import State
-from plugins.etcd.tests.making import MakeInfo
+from plugins.etcd.tests.making import MakeInfo, key_of, lease_of
 from tests.servers.etcd import EtcdServer
 from tests.waiting import eventually
 
@@ -22,6 +22,22 @@ with open_registry(sys.argv[1]) as registry:
     registry.register(Info(service_name=sys.argv[2], addr=sys.argv[3], weight=99))
     print("registered", flush=True)
     sys.stdin.readline()
+"""
+
+AFTER_MAIN = """
+import sys, threading
+from datetime import timedelta
+from enlist.info import Info
+from enlist.opening import open_registry
+registry = open_registry(sys.argv[1])
+infos = [Info(service_name=sys.argv[2], addr=f"10.0.0.1:{1001 + n}") for n in range(300)]
+registry.register_all(infos, timeout=timedelta(seconds=20))
+def serve():
+    threading.main_thread().join()
+    print("serving", flush=True)
+    sys.stdin.readline()
+    registry.close()
+threading.Thread(target=serve).start()
 """
 
 
@@ -70,6 +86,32 @@ def test_restart_with_its_data_is_no_absence(
             forget()
     assert seen  # it became stale, and then was not
     assert all(instances == {info} for instances in seen)
+
+
+def test_records_are_back_after_the_main_thread_has_ended(
+    etcd_server: EtcdServer, name: str
+) -> None:
+    """A program whose threads go on keeps its records: one alone, and several batches of them."""
+    arguments = [sys.executable, "-c", AFTER_MAIN, url(etcd_server), name]
+    with (
+        open_etcd(etcd_server) as client,
+        subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+
+        def are_back() -> bool:
+            return len(client.resolve(name)) == 300
+
+        assert other.stdout is not None
+        assert other.stdout.readline() == "serving\n"
+        deleted, *_ = client.resolve(name)
+        etcd_server.delete(key_of(deleted))
+        eventually(are_back, within_s=TTL_S + 5, why="the one that was deleted is back")
+        etcd_server.revoke(lease_of(etcd_server, deleted))
+        eventually(are_back, within_s=TTL_S + 5, why="all are back")
+        other.communicate("leave\n", timeout=20)
+        assert other.returncode == 0
 
 
 def test_two_processes_at_one_address_do_not_fight(

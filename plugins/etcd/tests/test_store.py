@@ -7,11 +7,10 @@ import pytest
 
 from enlist.errors import UnavailableError
 from enlist.hookspecs import Lost, Why
-from enlist.info import Info
 from enlist_etcd.deadline import Deadline
 from enlist_etcd.messages import PUT
 from enlist_etcd.plugin import EtcdRegistry
-from plugins.etcd.tests.making import CALL_S, PREFIX, MakeInfo, MakePlugin, key_of
+from plugins.etcd.tests.making import CALL_S, PREFIX, MakeInfo, MakePlugin, key_of, lease_of
 from tests.bench.raw_etcd import calls_so_far
 from tests.servers.etcd import EtcdServer
 
@@ -26,12 +25,6 @@ def ours(make_plugin: MakePlugin, etcd_server: EtcdServer) -> EtcdRegistry:
 @pytest.fixture
 def theirs(make_plugin: MakePlugin, etcd_server: EtcdServer) -> EtcdRegistry:
     return make_plugin(etcd_server.endpoint)
-
-
-def lease_of(server: EtcdServer, info: Info) -> int:
-    key = base64.b64encode(key_of(info).encode()).decode()
-    (pair,) = server.call("kv/range", {"key": key})["kvs"]
-    return int(pair.get("lease", 0))
 
 
 def whys(lost: Sequence[Lost]) -> dict[str, Why]:

@@ -7,7 +7,9 @@ was read, is ours. Every other key is live, since a dead owner's has gone with i
 
 from __future__ import annotations
 
+import itertools
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
@@ -44,6 +46,7 @@ class Item(NamedTuple):
 
 
 _Pending: TypeAlias = Sequence[tuple[Item, Found]]
+_Outcome: TypeAlias = list[Lost] | RegistryError
 
 
 class Store:
@@ -123,18 +126,26 @@ class Store:
 
     def _restored(
         self, items: Iterable[Item], deadline: Deadline
-    ) -> Iterator[tuple[Sequence[Item], list[Lost] | RegistryError]]:
+    ) -> Iterator[tuple[Sequence[Item], _Outcome]]:
         """Give each batch with what became of it; after one that found etcd away none is sent."""
-        with futures.ThreadPoolExecutor(_AT_A_TIME, "enlist-etcd-restore") as pool:
-            under_way: deque[tuple[Sequence[Item], futures.Future[list[Lost] | RegistryError]]] = (
-                deque()
-            )
-            away = False
-            for batch in self._batches(items):
+        batches = self._batches(items)
+        first = [*itertools.islice(batches, _AT_A_TIME)]
+        if len(first) == 1:
+            yield first[0], self._restore_batch(first[0], deadline)
+        else:
+            yield from self._side_by_side(itertools.chain(first, batches), deadline)
+
+    def _side_by_side(
+        self, batches: Iterable[Sequence[Item]], deadline: Deadline
+    ) -> Iterator[tuple[Sequence[Item], _Outcome]]:
+        under_way: deque[tuple[Sequence[Item], futures.Future[_Outcome]]] = deque()
+        away = False
+        try:
+            for batch in batches:
                 if away:
                     yield batch, [Lost(item.info, Why.GONE) for item in batch]
                     continue
-                under_way.append((batch, pool.submit(self._restore_batch, batch, deadline)))
+                under_way.append((batch, self._begin(batch, deadline)))
                 if len(under_way) == _AT_A_TIME:
                     sent, future = under_way.popleft()
                     outcome = future.result()
@@ -142,6 +153,25 @@ class Store:
                     yield sent, outcome
             for sent, future in under_way:
                 yield sent, future.result()
+        finally:
+            futures.wait([future for _, future in under_way])
+
+    def _begin(self, batch: Sequence[Item], deadline: Deadline) -> futures.Future[_Outcome]:
+        """Restore a batch in a thread of its own.
+
+        An executor takes no more work once the main thread has ended, and other threads may
+        serve for long after that.
+        """
+        future: futures.Future[_Outcome] = futures.Future()
+
+        def run() -> None:
+            try:
+                future.set_result(self._restore_batch(batch, deadline))
+            except BaseException as exc:  # noqa: BLE001 - whoever asks for the result raises it
+                future.set_exception(exc)
+
+        threading.Thread(target=run, name="enlist-etcd-restore", daemon=True).start()
+        return future
 
     def withdraw(self, items: Sequence[Item], deadline: Deadline) -> list[Info]:
         """Remove those that are ours; return those that may still be there.
@@ -173,9 +203,7 @@ class Store:
         self._lease.revoke(deadline)
         return [item for item in items if item.key not in held]
 
-    def _restore_batch(
-        self, batch: Sequence[Item], deadline: Deadline
-    ) -> list[Lost] | RegistryError:
+    def _restore_batch(self, batch: Sequence[Item], deadline: Deadline) -> _Outcome:
         lost: list[Lost] = []
 
         def write(lease: int) -> None:
