@@ -40,10 +40,12 @@ LONG = dt.timedelta(seconds=30)
 AFTER_MAIN = """
 import sys, threading
 from enlist import Info, open_registry
+both = open_registry(sys.argv[1:])
+both.register(Info(service_name="echo", addr="10.0.0.1:80"))
 def serve():
     threading.main_thread().join()
-    with open_registry(sys.argv[1:]) as both:
-        both.register(Info(service_name="echo", addr="10.0.0.1:80"))
+    with both:
+        both.register(Info(service_name="echo", addr="10.0.0.2:80"))
         print(len(both.status()), *(info.addr for info in both.resolve("echo")), flush=True)
 threading.Thread(target=serve).start()
 """
@@ -560,7 +562,7 @@ def test_serves_in_several_registries_after_the_main_thread_has_ended(pair: Sequ
         text=True,
         timeout=60,
     )
-    assert (done.stdout, done.stderr) == ("2 10.0.0.1:80\n", "")
+    assert (done.stdout, done.stderr) == ("4 10.0.0.1:80 10.0.0.2:80\n", "")
 
 
 def test_refuses_a_list_that_names_one_registry_twice(pair: Sequence[str], url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -162,16 +163,13 @@ class RegistryGroup:
 
         chosen = self._members if members is None else members
         outcomes: list[Future[_T]] = [Future() for _ in chosen]
-        # An executor takes no more work once the main thread has ended, and other threads may
-        # serve for long after that.
         threads = [
-            threading.Thread(target=_settle, args=(outcome, call, member), daemon=True)
+            _begin(partial(_settle, outcome, call, member))
             for outcome, member in zip(outcomes, chosen, strict=True)
         ]
         for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+            if thread is not None:
+                thread.join()
         return outcomes
 
     def _all_or_none(
@@ -192,6 +190,21 @@ class RegistryGroup:
         outcomes = self._everywhere(call)
         answers = [outcome.result() for outcome in outcomes if outcome.exception() is None]
         return answers or [outcomes[0].result()]
+
+
+def _begin(call: Callable[[], None]) -> threading.Thread | None:
+    """Make a call in a thread of its own; where there is none to be had, here and now.
+
+    Once the main thread has ended an executor takes no more work, and some CPythons 3.12 start no
+    thread either, but other threads may serve for long after that.
+    """
+    thread = threading.Thread(target=call, name="enlist-group", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        call()
+        return None
+    return thread
 
 
 def _settle(outcome: Future[_T], call: Callable[[Registry], _T], member: Registry) -> None:

@@ -63,7 +63,7 @@ class Refusal:
             Kind.FINAL,
             UnauthorisedError,
         ),
-        ("PERMISSION_DENIED", "etcdserver: permission denied", Kind.FINAL, UnauthorisedError),
+        ("PERMISSION_DENIED", "etcdserver: permission denied", Kind.FORBIDDEN, UnauthorisedError),
         ("NOT_FOUND", "etcdserver: requested lease not found", Kind.FINAL, LeaseNotFoundError),
         ("FAILED_PRECONDITION", "etcdserver: lease already exists", Kind.FINAL, LeaseExistsError),
         ("INVALID_ARGUMENT", "etcdserver: request is too large", Kind.FINAL, RejectedError),

@@ -7,6 +7,7 @@ import pytest
 
 from enlist.backend_options import Secret
 from enlist.errors import UnauthorisedError, UnavailableError
+from enlist.hookspecs import Why
 from enlist_etcd.client import Client
 from enlist_etcd.connection import Connection, OnStop
 from enlist_etcd.deadline import Deadline
@@ -247,6 +248,34 @@ def test_keep_alive_of_a_user_that_may_not_read_renews_and_warns_once(
         beat = plugin.keep_alive([info], CALL_S)
         assert (beat.lost, beat.valid_for_s) == ((), 15)
     assert caplog.text.count("go unnoticed") == 1
+
+
+def test_keep_alive_renews_while_the_password_file_lags_behind(
+    make_plugin: MakePlugin,
+    etcd_auth_server: EtcdServer,
+    make_info: MakeInfo,
+    name: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A password that changes in etcd first ends no record, and is told as what it is."""
+    etcd_auth_server.call("auth/user/add", {"name": name, "password": "old"})
+    etcd_auth_server.call("auth/user/grant", {"user": name, "role": "service"})
+    file = tmp_path / "password"
+    file.write_text("old")
+    plugin = make_plugin(etcd_auth_server.endpoint, username=name, password_file=file)
+    info = make_info()
+    plugin.register(info, CALL_S)
+    etcd_auth_server.call("auth/user/changepw", {"name": name, "password": "new"})
+    for _ in range(2):
+        beat = plugin.keep_alive([info], CALL_S)
+        ((lost, why, error),) = [(one.info, one.why, one.error) for one in beat.lost]
+        assert (lost, why, beat.valid_for_s) == (info, Why.FAILED, 15)
+        assert isinstance(error, UnauthorisedError)
+        assert "Check username and the password" in str(error)
+    assert "go unnoticed" not in caplog.text
+    file.write_text("new")
+    assert plugin.keep_alive([info], CALL_S).lost == []
 
 
 def test_user_of_an_etcd_without_authentication_is_let_in(

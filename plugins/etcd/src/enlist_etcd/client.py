@@ -11,13 +11,22 @@ from enlist_etcd.connection import Connection, OnStop, Stream
 from enlist_etcd.connections import Connections
 from enlist_etcd.deadline import Deadline
 from enlist_etcd.failures import CallFailedError, Kind
-from enlist_etcd.messages import AUTHENTICATE, Message, MessageClass, Method, load_messages
+from enlist_etcd.messages import (
+    AUTHENTICATE,
+    KEEP_ALIVE,
+    Message,
+    MessageClass,
+    Method,
+    load_messages,
+)
 from enlist_etcd.options import EtcdOptions
 from enlist_etcd.tokens import Tokens
 
 __all__ = ["Client"]
 
 _TRY_NEXT = frozenset({Kind.BROKEN, Kind.TIMED_OUT, Kind.ELSEWHERE})
+# etcd renews a lease for whoever knows its id, so that a login that fails ends no record.
+_FREE = frozenset({KEEP_ALIVE})
 _NO_AUTHENTICATION = "authentication is not enabled"
 
 
@@ -172,7 +181,7 @@ class Client:
         """Call with the token; once more with a new one where it is no longer valid."""
         if not self._options.username:
             return connection.call(method, request, deadline.left_s(), "", on_stop)
-        token = self._token(connection, deadline, on_stop)
+        token = "" if method in _FREE else self._token(connection, deadline, on_stop)
         call = partial(connection.call, method, request, on_stop=on_stop)
         try:
             return call(deadline.left_s(), token)

@@ -19,6 +19,7 @@ __all__ = [
     "LeaseExistsError",
     "LeaseNotFoundError",
     "failure_of",
+    "is_forbidden",
     "refusal_of",
 ]
 
@@ -36,6 +37,8 @@ class Kind(enum.Enum):
     """The token is not, or no longer, valid: log in and call again."""
     STOPPED = "stopped"
     """Whoever called does not want the answer any more."""
+    FORBIDDEN = "forbidden"
+    """The user is known, and may not do this at any member."""
     FINAL = "final"
     """Any member would answer so."""
 
@@ -93,7 +96,7 @@ _SAID: Final[tuple[tuple[str, Kind, type[RegistryError], str], ...]] = (
     ("user name not found", Kind.FINAL, UnauthorisedError, "Check username."),
     (
         "permission denied",
-        Kind.FINAL,
+        Kind.FORBIDDEN,
         UnauthorisedError,
         "The user needs READWRITE on the keys below the prefix.",
     ),
@@ -125,7 +128,7 @@ _BY_STATUS: Final[dict[str, tuple[Kind, type[RegistryError]]]] = {
     "INTERNAL": (Kind.BROKEN, UnavailableError),
     "DEADLINE_EXCEEDED": (Kind.TIMED_OUT, TimedOutError),
     "UNAUTHENTICATED": (Kind.STALE_TOKEN, UnauthorisedError),
-    "PERMISSION_DENIED": (Kind.FINAL, UnauthorisedError),
+    "PERMISSION_DENIED": (Kind.FORBIDDEN, UnauthorisedError),
 }
 _ETCD: Final = "etcdserver:"
 
@@ -160,6 +163,12 @@ def failure_of(exc: _RpcError, endpoint: object) -> CallFailedError:
         kind = Kind.ELSEWHERE
     error = error_type(_message(endpoint, f"{status}, {details}", ""))
     return CallFailedError(kind, error, is_answer=is_answer)
+
+
+def is_forbidden(error: UnauthorisedError) -> bool:
+    """Return whether etcd refused what the user may not do, and not the user."""
+    failure = error.__cause__
+    return isinstance(failure, CallFailedError) and failure.kind is Kind.FORBIDDEN
 
 
 def refusal_of(details: str, endpoint: object) -> CallFailedError | None:

@@ -11,7 +11,7 @@ from typing import Final
 from enlist.errors import UnauthorisedError, UnavailableError
 from enlist_etcd.client import Client
 from enlist_etcd.deadline import Deadline
-from enlist_etcd.failures import LeaseExistsError, LeaseNotFoundError
+from enlist_etcd.failures import LeaseExistsError, LeaseNotFoundError, is_forbidden
 from enlist_etcd.messages import KEEP_ALIVE, LEASE_GRANT, LEASE_KEYS, LEASE_REVOKE
 
 __all__ = ["Lease"]
@@ -105,11 +105,17 @@ class Lease:
         return None
 
     def keys(self, lease: int, deadline: Deadline) -> set[bytes] | None:
-        """Return the keys that hang on it; None when the user is not allowed to see them."""
+        """Return the keys that hang on it; None when the user is not allowed to see them.
+
+        Raises:
+            RegistryError: the call failed, or the login that it needs.
+        """
         request = self._client.classes[LEASE_KEYS.request](ID=lease, keys=True)
         try:
             answer = self._client.call(LEASE_KEYS, request, deadline)
         except UnauthorisedError as exc:
+            if not is_forbidden(exc):
+                raise
             self._warn_of_blindness(exc)
             return None
         self._sees_keys = True

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from enlist.errors import RegistryError, UnavailableError
+from enlist.errors import RegistryError, UnauthorisedError, UnavailableError
 from enlist.hookspecs import Beat, Lost, Stop, Why, hookimpl
 from enlist.info import Info
 from enlist.records import MalformedRecordError
@@ -97,7 +97,11 @@ class EtcdRegistry:
         valid_for_s = parts.lease.renew(lease, deadline)
         if valid_for_s is None:
             return self._all_gone(infos)
-        held = parts.lease.keys(lease, deadline)
+        try:
+            held = parts.lease.keys(lease, deadline)
+        except UnauthorisedError as exc:
+            # The login failed; the lease was renewed without one.
+            return Beat([Lost(info, Why.FAILED, exc) for info in infos], valid_for_s)
         if held is None:
             return Beat((), valid_for_s)
         items = [Item(info, self._keys.of(info)) for info in infos]

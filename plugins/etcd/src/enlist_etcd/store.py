@@ -157,10 +157,10 @@ class Store:
             futures.wait([future for _, future in under_way])
 
     def _begin(self, batch: Sequence[Item], deadline: Deadline) -> futures.Future[_Outcome]:
-        """Restore a batch in a thread of its own.
+        """Restore a batch in a thread of its own; where there is none to be had, here and now.
 
-        An executor takes no more work once the main thread has ended, and other threads may
-        serve for long after that.
+        Once the main thread has ended an executor takes no more work, and some CPythons 3.12
+        start no thread either, but other threads may serve for long after that.
         """
         future: futures.Future[_Outcome] = futures.Future()
 
@@ -170,7 +170,10 @@ class Store:
             except BaseException as exc:  # noqa: BLE001 - whoever asks for the result raises it
                 future.set_exception(exc)
 
-        threading.Thread(target=run, name="enlist-etcd-restore", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="enlist-etcd-restore", daemon=True).start()
+        except RuntimeError:
+            run()
         return future
 
     def withdraw(self, items: Sequence[Item], deadline: Deadline) -> list[Info]:
