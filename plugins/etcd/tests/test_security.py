@@ -1,6 +1,9 @@
 """TLS, mutual TLS and users, on real etcds that demand them."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,14 @@ from tests.servers.fixtures import ETCD_AUTH
 from tests.waiting import eventually
 
 SECRET = ETCD_AUTH.users["service"].password
+
+GRPC_AUTHORITIES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+PROBE = """
+import sys
+from enlist.opening import open_registry
+with open_registry(sys.argv[1]) as registry:
+    registry.probe()
+"""
 
 
 def mutual(certificates: Certificates) -> dict[str, Path]:
@@ -60,6 +71,51 @@ def test_tls_with_a_user_instead_of_a_certificate_registers_and_watches(
         with pytest.raises(UnauthorisedError, match="check ca"):
             make_plugin(server.endpoint, tls=True, **as_user("service")).probe(CALL_S)
         plugin.close(CALL_S)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_tls_without_ca_trusts_the_system_s_authorities(
+    make_plugin: MakePlugin,
+    etcd_tls_server: EtcdServer,
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """Those of OpenSSL, which a company adds its own to, in a file or in a folder."""
+    monkeypatch.delenv(GRPC_AUTHORITIES, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    (tmp_path / "0123abcd.0").symlink_to(certificates.stranger.certificate)
+    chosen = {"cert": certificates.tls.client.certificate, "key": certificates.tls.client.key}
+    with pytest.raises(UnauthorisedError, match="check ca"):
+        make_plugin(etcd_tls_server.endpoint, **chosen).probe(CALL_S)
+    if kind == "file":
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.tls.ca))
+    else:
+        (tmp_path / "0123abcd.1").symlink_to(certificates.tls.ca)
+    make_plugin(etcd_tls_server.endpoint, **chosen).probe(CALL_S)
+
+
+def test_tls_without_ca_trusts_the_authorities_that_grpc_was_given(
+    etcd_tls_server: EtcdServer, certificates: Certificates
+) -> None:
+    """Whoever has set gRPC's own variable has chosen, whatever OpenSSL would trust."""
+    tls = certificates.tls
+    url = f"etcd://{etcd_tls_server.endpoint}?cert={tls.client.certificate}&key={tls.client.key}"
+    chosen = {
+        GRPC_AUTHORITIES: str(tls.ca),
+        "SSL_CERT_FILE": str(certificates.stranger.certificate),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, url],
+        env={**os.environ, **chosen},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_tls_checks_the_name_that_was_given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,10 @@ _CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.enable_retries", 0),
 )
 
+_GRPC_AUTHORITIES: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+# What OpenSSL reads of a folder of authorities: each under the hash of its name, and a number.
+_BY_HASH: Final = "[0-9a-f]" * 8 + ".[0-9]*"
+
 
 def open_channel(endpoint: HostPort, options: EtcdOptions) -> grpc.Channel:
     """Return a channel, which connects with its first call. TLS files are read now.
@@ -46,8 +51,9 @@ def open_channel(endpoint: HostPort, options: EtcdOptions) -> grpc.Channel:
         return grpc.insecure_channel(_target(endpoint), arguments)
     if options.server_name:
         arguments.append(("grpc.ssl_target_name_override", options.server_name))
+    authorities = _system_authorities() if options.ca is None else _content("ca", options.ca)
     credentials = grpc.ssl_channel_credentials(
-        _content("ca", options.ca), _content("key", options.key), _content("cert", options.cert)
+        authorities, _content("key", options.key), _content("cert", options.cert)
     )
     return grpc.secure_channel(_target(endpoint), credentials, arguments)
 
@@ -58,6 +64,24 @@ def _target(endpoint: HostPort) -> str:
     if ":" in endpoint.host:
         return f"ipv6:{text}"
     return f"ipv4:{text}" if endpoint.host.replace(".", "").isdigit() else f"dns:///{text}"
+
+
+def _system_authorities() -> bytes | None:
+    """Return what OpenSSL trusts on this machine; None to leave the choice to gRPC.
+
+    gRPC would trust a list that it brings along, in which a company's own authority is not. It
+    is left to it where there is no other, and where the user has named gRPC one.
+    """
+    import ssl  # noqa: PLC0415 - it takes a while to load, and few need it
+
+    if os.environ.get(_GRPC_AUTHORITIES):
+        return None
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return _content("the system's ca", Path(paths.cafile))
+    named = Path(paths.capath).glob(_BY_HASH) if paths.capath else ()
+    contents = (_content("the system's ca", file) for file in sorted(named) if file.is_file())
+    return b"\n".join(filter(None, contents)) or None
 
 
 def _content(option: str, file: Path | None) -> bytes | None:

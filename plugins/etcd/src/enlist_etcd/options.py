@@ -32,7 +32,8 @@ class EtcdOptions:
         password: of that user.
         password_file: a file that holds the password; read at each login.
         tls: use TLS with the system's authorities; ``ca`` or ``cert`` switch it on as well.
-        ca: a PEM file with the authorities to trust instead of the system's.
+        ca: a PEM file with the authorities to trust instead of the system's, which are those of
+            OpenSSL, unless gRPC's own variable GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others.
         cert: a PEM file with the client's certificate chain.
         key: a PEM file with the key of ``cert``.
         server_name: the name that the server's certificate must have, where it is another
