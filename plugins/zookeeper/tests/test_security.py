@@ -68,6 +68,59 @@ def test_nodes_of_a_user_are_his_as_kitex_makes_them(
         assert isinstance(follower.ended(), UnauthorisedError)
 
 
+def test_record_that_may_not_be_read_hides_no_other(
+    as_user: AsUser,
+    make_plugin: MakePlugin,
+    zookeeper_server: ZooKeeperServer,
+    make_info: MakeInfo,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One server with a user among others without: they go on finding each other."""
+    anyone, bob = make_plugin(zookeeper_server.endpoint), as_user("right")
+    opened, secret = make_info(), make_info()
+    anyone.register(opened, CALL_S)
+    follower = Follower(anyone, name)
+    assert follower.next() == [opened]
+    bob.register(secret, CALL_S)
+
+    assert list(anyone.resolve(name, CALL_S)) == [opened]
+    assert set(bob.resolve(name, CALL_S)) == {opened, secret}
+
+    later = make_info()
+    anyone.register(later, CALL_S)
+    assert set(follower.next()) == {opened, later}  # and nothing before that
+    bob.deregister(secret, CALL_S)
+    anyone.register(secret, CALL_S)
+    follower.until([opened, later, secret])
+    follower.end()
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [path_of(secret) in message for message in warned] == [True, True]  # look and watch
+
+
+def test_records_of_which_none_may_be_read_are_unauthorised(
+    as_user: AsUser,
+    make_plugin: MakePlugin,
+    zookeeper_server: ZooKeeperServer,
+    make_info: MakeInfo,
+    name: str,
+) -> None:
+    """An empty list would hide a wrong password, and empty the views of those who have it."""
+    anyone, bob = make_plugin(zookeeper_server.endpoint), as_user("right")
+    info = make_info()
+    anyone.register(info, CALL_S)
+    follower = Follower(anyone, name)
+    assert follower.next() == [info]
+    bob.register(info, CALL_S)
+
+    assert isinstance(follower.ended(), UnauthorisedError)
+    assert follower.lists.empty()
+    with pytest.raises(UnauthorisedError, match="password"):
+        anyone.resolve(name, CALL_S)
+    bob.deregister(info, CALL_S)
+    assert list(anyone.resolve(name, CALL_S)) == []
+
+
 def test_wrong_password_is_told_where_nothing_is_registered_yet(
     as_user: AsUser, zookeeper_server: ZooKeeperServer, name: str
 ) -> None:
@@ -118,6 +171,34 @@ def test_password_file_is_read_anew_at_each_connect(
     eventually(lambda: _registers(plugin, info), within_s=20, why="it is connected again")
 
     assert list(as_user("new").resolve(info.service_name, CALL_S)) == [info]
+
+
+def test_rotated_password_is_another_user_to_nodes_that_do_not_name_it(
+    as_user: AsUser,
+    zookeeper_server: ZooKeeperServer,
+    make_info: MakeInfo,
+    name: str,
+    tmp_path: Path,
+) -> None:
+    """Folders admit the new password once their lists name it, which is best done before."""
+    from kazoo.security import make_digest_acl
+
+    file = tmp_path / "password"
+    file.write_text("old")
+    plugin, info = as_user(file), make_info()
+    plugin.register(make_info(), CALL_S)
+    file.write_text("new")
+    zookeeper_server.restart()
+    eventually(lambda: _probes(plugin), within_s=20, why="it is connected again")
+    with pytest.raises(UnauthorisedError, match="access control list"):
+        plugin.register(info, CALL_S)
+
+    acl = [make_digest_acl("bob", password, all=True) for password in ("old", "new")]
+    with Admin(zookeeper_server.endpoint, auth_data=[("digest", "bob:old")]) as bob:
+        bob.kazoo.set_acls(f"/{name}", acl)
+
+    plugin.register(info, CALL_S)
+    assert list(plugin.resolve(name, CALL_S)) == [info]
 
 
 def _registers(plugin: ZooKeeperRegistry, info: Any) -> bool:  # noqa: ANN401 - an Info

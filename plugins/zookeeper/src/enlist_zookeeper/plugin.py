@@ -16,6 +16,7 @@ from enlist_zookeeper.options import ZooKeeperOptions
 from enlist_zookeeper.records import Paths, check, decode, encode, fault_in_name
 from enlist_zookeeper.session import Session
 from enlist_zookeeper.store import Store
+from enlist_zookeeper.unreadable import Unreadable
 from enlist_zookeeper.watches import Watches
 
 __all__ = ["ZooKeeperRegistry"]
@@ -79,8 +80,11 @@ class ZooKeeperRegistry:
         reader = self._client.reader(Deadline(timeout_s))
         reader.sync(folder)
         paths = [f"{folder}/{name}" for name in sorted(reader.children(folder))]
-        found = ((path, data) for path, data in reader.records(paths) if data is not None)
-        return [record.info for record in Decoded(_decode).update(found)]
+        unreadable = Unreadable()
+        found = dict(unreadable.without(reader.records(paths)))
+        unreadable.check(found)
+        records = ((f"{folder}/{name}", data) for name, data in found.items() if data is not None)
+        return [record.info for record in Decoded(_decode).update(records)]
 
     @hookimpl
     def watch(self, service_name: str, stop: Stop) -> Iterator[Sequence[Info]]:

@@ -129,14 +129,22 @@ class Reader:
                 found = exc
             yield path, found
 
-    def records(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    def records(
+        self, paths: Sequence[str]
+    ) -> Iterator[tuple[str, bytes | UnauthorisedError | None]]:
         """Read those nodes that are there; yield each with its path, and its data if it has any.
+
+        With the error instead, if it may not be read.
 
         A service of another registry may have a name with a slash, which makes a folder where
         records are: without data, bound to no session, not called like an address.
         """
-        for path, found in self.nodes(paths):
-            if found is not None:
+        for path, found in self.outcomes(paths):
+            if isinstance(found, UnauthorisedError):
+                yield path, found
+            elif isinstance(found, RegistryError):
+                raise found
+            elif found is not None:
                 name = path.rpartition("/")[2]
                 is_folder = not found.data and not found.session and not is_address(name)
                 yield path, None if is_folder else found.data

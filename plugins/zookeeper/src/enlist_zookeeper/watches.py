@@ -19,6 +19,7 @@ from enlist.records import Decoded, Record
 from enlist_zookeeper.deadline import Deadline
 from enlist_zookeeper.failures import failure_of
 from enlist_zookeeper.session import Session
+from enlist_zookeeper.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from enlist_zookeeper.link import Link
@@ -124,6 +125,8 @@ class _Watch:
         self._stop = stop
         self._make_reader = make_reader
         self._known: dict[str, bytes | None] = {}
+        # They have no watch of their own, so that each list has them read again.
+        self._unreadable = Unreadable()
         self._changed = threading.Condition()
         self._list_changed = False
         self._nodes_changed: set[str] = set()
@@ -214,6 +217,7 @@ class _Watch:
         names = set(reader.children(self.folder))
         for gone in self._known.keys() - names:
             del self._known[gone]
+        self._unreadable.keep(names)
         self._read_nodes(reader, names - (self._known.keys() - changed))
 
     def _read_nodes(self, reader: Reader, names: set[str]) -> None:
@@ -221,8 +225,8 @@ class _Watch:
             # What is gone when it is read is new when it is listed again.
             self._known.pop(name, None)
         paths = [f"{self.folder}/{name}" for name in sorted(names)]
-        for path, data in reader.records(paths):
-            self._known[path.rpartition("/")[2]] = data
+        self._known.update(self._unreadable.without(reader.records(paths)))
+        self._unreadable.check(self._known)
 
     def _infos(self) -> list[Info]:
         records = (
