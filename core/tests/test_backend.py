@@ -335,8 +335,8 @@ def test_tells_every_extension_and_survives_each(caplog: pytest.LogCaptureFixtur
             heard.append((state, error))
 
         @hookimpl
-        def instances_changed(self, service_name: str, stale: bool) -> None:  # noqa: FBT001 - the hook's own signature
-            heard.append((service_name, stale))
+        def instances_changed(self, service_name: str, stale: bool, registry: str) -> None:  # noqa: FBT001 - the hook's own signature
+            heard.append((f"{service_name} in {registry}", stale))
 
     for extensions in ((Deaf(), Listening()), (Listening(), Deaf())):
         told = backend(Seed(), *extensions)
@@ -344,7 +344,7 @@ def test_tells_every_extension_and_survives_each(caplog: pytest.LogCaptureFixtur
             told.registration_changed(ONE, "enlisted", None)
         told.instances_changed("echo", [], stale=True)
 
-    assert heard == [("enlisted", None), ("echo", True)] * 2
+    assert heard == [("enlisted", None), ("echo in world", True)] * 2
     assert caplog.text.count("RuntimeError: deaf") == 2
 
 

@@ -323,6 +323,29 @@ def test_lets_extensions_look_on(url: str) -> None:
     assert seen == [("echo", "enlisted"), ("echo", "leaving"), ("echo", "left")]
 
 
+def test_tells_extensions_which_registry_speaks(pair: Sequence[str]) -> None:
+    """One object may be an extension of several, and knows whose registration and view it is."""
+    heard: set[tuple[str, str]] = set()
+
+    class Listening:
+        @hookimpl
+        def registration_changed(self, state: str, registry: str) -> None:
+            heard.add((registry, state))
+
+        @hookimpl
+        def instances_changed(self, instances: Sequence[Info], registry: str) -> None:
+            heard.add((registry, f"{len(instances)} known"))
+
+    with (
+        open_registry(list(pair), extensions=[Listening()]) as both,
+        both.resolver("echo") as resolver,
+    ):
+        both.register(ECHO)
+        resolver.wait_for(1)
+        wanted = {(url, what) for url in pair for what in ("enlisted", "1 known")}
+        eventually(lambda: wanted <= heard, why="both registries have spoken")
+
+
 def test_logs_every_change(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
     """K8: a line for each, with the service, the address and the registry."""
     with caplog.at_level(logging.INFO, "enlist"):

@@ -287,6 +287,7 @@ class Backend:
         self._tell("instances_changed", service_name=service_name, instances=instances, stale=stale)
 
     def _tell(self, hook_name: str, **arguments: object) -> None:
+        arguments["registry"] = self.name
         # One after another by hand: pluggy would stop at the first that raises.
         for implementation in getattr(self._hook, hook_name).get_hookimpls():
             try:

@@ -319,7 +319,9 @@ class ExtensionSpec:
         """
 
     @_marker
-    def registration_changed(self, info: Info, state: str, error: RegistryError | None) -> None:
+    def registration_changed(
+        self, info: Info, state: str, error: RegistryError | None, registry: str
+    ) -> None:
         """Hear that the state of a registration changed.
 
         Called: in the thread in which it changed, in order for one registration. What it raises
@@ -329,12 +331,26 @@ class ExtensionSpec:
             info: the registration.
             state: a value of :class:`enlist.State`, such as "enlisted".
             error: what led to this state, if an error did.
+            registry: the name of the registry that holds it, as ``Registry.name``: one object may
+                be an extension of several.
         """
 
     @_marker
-    def instances_changed(self, service_name: str, instances: Sequence[Info], stale: bool) -> None:  # noqa: FBT001 - hooks are called by keyword only
+    def instances_changed(
+        self,
+        service_name: str,
+        instances: Sequence[Info],
+        stale: bool,  # noqa: FBT001 - hooks are called by keyword only
+        registry: str,
+    ) -> None:
         """Hear that the view of a watched service changed.
 
         Called: in a thread of the registry, in order; a slow one misses views in between. What it
         raises is logged and goes no further.
+
+        Args:
+            service_name: the service.
+            instances: who is there.
+            stale: whether that may be out of date.
+            registry: the name of the registry that watches it, as ``Registry.name``.
         """

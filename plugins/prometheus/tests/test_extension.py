@@ -23,6 +23,15 @@ def url(tmp_path: Path) -> str:
     return f"local:{tmp_path / 'registry'}"
 
 
+def registrations(collector: CollectorRegistry, url: str, state: str) -> float | None:
+    labels = {"registry": url, "service": "echo", "state": state}
+    return value(collector, "enlist_registrations", **labels)
+
+
+def known(collector: CollectorRegistry, url: str) -> float | None:
+    return value(collector, "enlist_instances", registry=url, service="echo")
+
+
 def value(collector: CollectorRegistry, name: str, **labels: str) -> float | None:
     return collector.get_sample_value(name, labels)
 
@@ -32,11 +41,34 @@ def test_counts_registrations_by_state(url: str, collector: CollectorRegistry) -
     extension = PrometheusExtension(collector)
     with open_registry(url, extensions=[extension]) as registry:
         registry.register(ECHO)
-        assert value(collector, "enlist_registrations", service="echo", state="enlisted") == 1
+        assert registrations(collector, url, "enlisted") == 1
         registry.deregister(ECHO)
 
     for state in ("enlisted", "leaving"):
-        assert value(collector, "enlist_registrations", service="echo", state=state) == 0
+        assert registrations(collector, url, state) == 0
+
+
+def test_tells_registries_apart(url: str, collector: CollectorRegistry) -> None:
+    """What one object hears of one registry hides nothing that it heard of another."""
+    extension = PrometheusExtension(collector)
+    urls = (url, f"{url}-other")
+    with (
+        open_registry(urls[0], extensions=[extension]) as one,
+        open_registry(urls[1], extensions=[extension]) as two,
+        one.resolver("echo") as left,
+        two.resolver("echo") as kept,
+    ):
+        one.register(ECHO)
+        two.register(ECHO)
+        left.wait_for(1)
+        kept.wait_for(1)
+        one.deregister(ECHO)
+
+        assert [registrations(collector, url, "enlisted") for url in urls] == [0, 1]
+        eventually(
+            lambda: [known(collector, url) for url in urls] == [0, 1],
+            why="both views were told",
+        )
 
 
 def test_times_calls_by_outcome(url: str, collector: CollectorRegistry) -> None:
@@ -70,11 +102,11 @@ def test_shows_what_is_known_of_a_watched_service(url: str, collector: Collector
         registry.register(ECHO)
         resolver.wait_for(1)
         eventually(
-            lambda: value(collector, "enlist_instances", service="echo") == 1,
+            lambda: known(collector, url) == 1,
             within_s=10,
             why="the view was told",
         )
-        assert value(collector, "enlist_view_stale", service="echo") == 0
+        assert value(collector, "enlist_view_stale", registry=url, service="echo") == 0
 
 
 def test_is_found_by_its_name(url: str) -> None:

@@ -29,27 +29,34 @@ class PrometheusExtension:
         """
         self._metrics: Metrics = metrics_in(registry)
         self._lock = threading.Lock()
-        self._states: dict[Identity, str] = {}
+        self._states: dict[tuple[str, Identity], str] = {}
 
     # --- what changes ------------------------------------------------------------------------
 
     @hookimpl
-    def registration_changed(self, info: Info, state: str) -> None:
+    def registration_changed(self, info: Info, state: str, registry: str) -> None:
         """Move one registration from the state that it had to the one that it has."""
+        key = registry, info.identity
         with self._lock:
-            before = self._states.pop(info.identity, None)
+            before = self._states.pop(key, None)
             if state != _LEFT:
-                self._states[info.identity] = state
+                self._states[key] = state
         if before is not None:
-            self._metrics.registrations.labels(info.service_name, before).dec()
+            self._metrics.registrations.labels(registry, info.service_name, before).dec()
         if state != _LEFT:
-            self._metrics.registrations.labels(info.service_name, state).inc()
+            self._metrics.registrations.labels(registry, info.service_name, state).inc()
 
     @hookimpl
-    def instances_changed(self, service_name: str, instances: Sequence[Info], stale: bool) -> None:  # noqa: FBT001 - the hook's own signature
+    def instances_changed(
+        self,
+        service_name: str,
+        instances: Sequence[Info],
+        stale: bool,  # noqa: FBT001 - the hook's own signature
+        registry: str,
+    ) -> None:
         """Note how many instances are known, and whether that may be out of date."""
-        self._metrics.instances.labels(service_name).set(len(instances))
-        self._metrics.stale.labels(service_name).set(int(stale))
+        self._metrics.instances.labels(registry, service_name).set(len(instances))
+        self._metrics.stale.labels(registry, service_name).set(int(stale))
 
     # --- what takes time ---------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def _make(registry: CollectorRegistry) -> Metrics:
         registrations=Gauge(
             "enlist_registrations",
             "Registrations of this process by state.",
-            ["service", "state"],
+            ["registry", "service", "state"],
             registry=registry,
         ),
         calls=Histogram(
@@ -55,13 +55,13 @@ def _make(registry: CollectorRegistry) -> Metrics:
         instances=Gauge(
             "enlist_instances",
             "Instances of a watched service that are known.",
-            ["service"],
+            ["registry", "service"],
             registry=registry,
         ),
         stale=Gauge(
             "enlist_view_stale",
             "1 while what is known of a watched service may be out of date.",
-            ["service"],
+            ["registry", "service"],
             registry=registry,
         ),
     )
