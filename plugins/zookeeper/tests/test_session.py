@@ -196,6 +196,24 @@ def test_host_that_swallows_packets_gives_the_next_one_its_turn(
         plugin.probe(CALL_S)
 
 
+def test_name_of_several_addresses_that_swallow_packets_gives_each_its_turn(
+    make_plugin: MakePlugin,
+    full_listener: str,
+    zookeeper_server: ZooKeeperServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One name may stand for many members; trying all of them takes a third of the session."""
+    addresses = [*[full_listener] * 5, zookeeper_server.endpoint]
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, int(port)))
+        for host, _, port in (address.rpartition(":") for address in addresses)
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+    monkeypatch.setattr("random.shuffle", lambda _: None)  # the one that answers comes last
+
+    make_plugin("members.example:2181", ttl=dt.timedelta(seconds=6)).probe(CALL_S)
+
+
 def test_silent_server_is_tried_anew_with_growing_patience(make_plugin: MakePlugin) -> None:
     """A connection that is never answered is given up long before the session would end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -16,18 +16,27 @@ __all__ = ["Dialler"]
 class Dialler:
     """Makes one connection after another; certificates are read anew for each."""
 
-    def __init__(self, options: ZooKeeperOptions, limit_s: float) -> None:
+    def __init__(self, options: ZooKeeperOptions, round_s: float) -> None:
         """Know what to do; nothing is opened yet.
 
         Args:
             options: say whether with TLS, and with which files.
-            limit_s: how long connecting may take, so that the next server has its turn.
+            round_s: how long it may take to try every address once.
         """
         self._options = options
-        self._limit_s = limit_s
+        self._round_s = round_s
+        self._limit_s = round_s
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._is_cut = False
+
+    def share(self, addresses: int) -> None:
+        """Hear how many addresses there are, each of which is to have its turn in a round.
+
+        Args:
+            addresses: those of all servers: a name may have several.
+        """
+        self._limit_s = self._round_s / max(1, addresses)
 
     def dial(self, address: tuple[str, int], hostname: str) -> socket.socket:
         """Return a socket that is connected to the server.

@@ -20,6 +20,7 @@ from enlist.backend_options import HostPort, hosts_text, read_secret
 from enlist.errors import UnsupportedError
 from enlist_zookeeper.access import parse_acl
 from enlist_zookeeper.attempts import Attempts
+from enlist_zookeeper.dialling import Dialler
 from enlist_zookeeper.failures import sasl_failure
 from enlist_zookeeper.options import ZooKeeperOptions
 
@@ -33,13 +34,20 @@ class Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
         acl: the access control list of what is made, by the credentials of the last attempt.
     """
 
-    def __init__(self, client: Any, options: ZooKeeperOptions, attempts: Attempts) -> None:  # noqa: ANN401 - kazoo has no types
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - kazoo has no types
+        options: ZooKeeperOptions,
+        attempts: Attempts,
+        dialler: Dialler,
+    ) -> None:
         """Take kazoo's client, which this becomes a part of."""
         retry = client._conn_retry.copy()  # noqa: SLF001 - as KazooClient makes its own
         super().__init__(client, retry, logger=client.logger)
         self.acl: list[Any] = []
         self._options = options
         self._attempts = attempts
+        self._dialler = dialler
 
     def zk_loop(self) -> None:
         """Run in kazoo's connection thread, until the client is stopped."""
@@ -49,6 +57,11 @@ class Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
             self._attempts.failed(exc, hosts_text(self._options.hosts))
         finally:
             self._attempts.end()
+
+    def _expand_client_hosts(self) -> list[tuple[str, str, int]]:
+        servers: list[tuple[str, str, int]] = super()._expand_client_hosts()
+        self._dialler.share(len(servers))
+        return servers
 
     def _connect(self, host: str, hostip: str, port: int) -> Any:  # noqa: ANN401 - kazoo has no types
         try:

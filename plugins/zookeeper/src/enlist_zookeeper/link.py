@@ -55,7 +55,7 @@ class Link:
         self._on_change = on_change
         self._on_lost = on_lost
         self.losses = 0
-        self._dialler = Dialler(options, ttl_s / 3 / len(options.hosts))
+        self._dialler = Dialler(options, ttl_s / 3)
         brief_s = ttl_s / 12  # several times within one beat
         self.attempts = Attempts(ttl_s, brief_s, on_change)
         handler = Handler(self._dialler, self.attempts)
@@ -66,7 +66,7 @@ class Link:
             connection_retry=retry_policy(handler, min(1.0, brief_s)),
             logger=KazooLog(),
         )
-        self._connection = Connection(self.kazoo, options, self.attempts)
+        self._connection = Connection(self.kazoo, options, self.attempts, self._dialler)
         self.kazoo._connection = self._connection  # noqa: SLF001 - there is no public way to watch attempts
         self.kazoo.add_listener(self._state_changed)
         self.kazoo.start_async()
