@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Generic, TypeVar
 
 from enlist.errors import RegistryError, TimedOutError, UnavailableError
@@ -58,12 +59,14 @@ def spread(
         deadline: when to begin no more.
     """
     run = _Run(items, work, deadline)
-    if len(items) <= _FEW:
+    helpers = run.helped_by(0 if len(items) <= _FEW else _AT_A_TIME - 1)
+    try:
         run.work_off()
-    else:
-        with ThreadPoolExecutor(_AT_A_TIME, "enlist-consul") as pool:
-            for running in [pool.submit(run.work_off) for _ in range(_AT_A_TIME)]:
-                running.result()
+    finally:
+        for helper in helpers:
+            helper.join()
+    for bug in run.bugs:
+        raise bug
     run.outcomes.unreached += run.left
     return run.outcomes
 
@@ -76,9 +79,31 @@ class _Run(Generic[_Item, _Result]):
     ) -> None:
         self.left = deque(items)
         self.outcomes: Outcomes[_Item, _Result] = Outcomes()
+        self.bugs: list[Exception] = []
         self._work = work
         self._deadline = deadline
         self._away = False
+
+    def helped_by(self, number: int) -> list[threading.Thread]:
+        """Start that many threads that work too, or fewer where the interpreter gives no more.
+
+        No executor's: those of the standard library begin nothing any more once the main thread
+        has ended, while servers in other threads go on for as long as they like.
+        """
+        helpers = []
+        # A process that is about to end may start none at all.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(number):
+                helper = threading.Thread(target=self._help, name="enlist-consul", daemon=True)
+                helper.start()
+                helpers.append(helper)
+        return helpers
+
+    def _help(self) -> None:
+        try:
+            self.work_off()
+        except Exception as exc:  # noqa: BLE001 - the thread that waits for this one raises it
+            self.bugs.append(exc)
 
     def work_off(self) -> None:
         """Do one after another until nothing is left or nothing helps."""
