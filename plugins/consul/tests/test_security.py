@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,21 @@ def test_token_file_is_read_for_each_request(
     assert UNKNOWN not in str(refusal.value)
     file.write_text(consul_acl_server.token)
     assert plugin.resolve("echo", CALL_S) == []
+
+
+@pytest.mark.parametrize("text", ["very-secret\n\n", "very-secret\r\n\n", "very-secr\u00e9t\n"])
+def test_token_that_no_header_can_carry_is_unauthorised_and_not_shown(
+    make_plugin: MakePlugin, tmp_path: Path, text: str
+) -> None:
+    """A line break too many is a matter of credentials; not even the traceback has the token."""
+    file = tmp_path / "token"
+    file.write_text(text, encoding="utf-8")
+    for chosen, step in (({"token_file": file}, "token_file"), ({"token": Secret(text)}, "token")):
+        plugin = make_plugin("127.0.0.1:1", **chosen)
+        with pytest.raises(UnauthorisedError, match=rf"line break.*Check {step}\.") as refusal:
+            plugin.resolve("echo", CALL_S)
+        assert "very-secr" not in "".join(traceback.format_exception(refusal.value))
+        assert isinstance(Follower(plugin, "echo").ended(), UnauthorisedError)
 
 
 def test_record_that_the_token_may_not_see_is_not_confirmed(

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from enlist.backend_options import Secret, read_secret
-from enlist.errors import TimedOutError, UnavailableError
+from enlist.errors import TimedOutError, UnauthorisedError, UnavailableError
 from enlist_consul.connection import Answer, Connection
 from enlist_consul.deadline import Deadline
 from enlist_consul.failures import hidden, refused
@@ -121,13 +121,27 @@ class Client:
     def _sent(
         self, connection: Connection, request: Request, deadline: Deadline
     ) -> tuple[Answer, str]:
-        token = read_secret(self._options.token, self._options.token_file).reveal()
+        token = self._token()
         headers = {**self._auth, "X-Consul-Token": token} if token else self._auth
         elsewhere = self._elsewhere if request.elsewhere else ""
         query = "&".join(filter(None, (request.query, self._common, elsewhere)))
         target = f"{request.path}?{query}" if query else request.path
         answer = connection.exchange(request.method, target, headers, request.body, deadline)
         return answer, token
+
+    def _token(self) -> str:
+        """Return the token to send now.
+
+        The standard library too refuses what a header cannot carry, and shows it in its error.
+        """
+        token = read_secret(self._options.token, self._options.token_file).reveal()
+        if not (token.isascii() and token.isprintable()):
+            source = "token" if self._options.token_file is None else "token_file"
+            raise UnauthorisedError(
+                f"Consul at {self._options.agent}: the token has a line break or another "
+                f"character that no token of Consul's has. Check {source}."
+            )
+        return token
 
     def _checked(self, request: Request, answer: Answer, token: str) -> Answer:
         if answer.status != HTTPStatus.OK and not _is_answer(request, answer):
