@@ -2,12 +2,17 @@
 
 import hashlib
 import logging
+import os
+import pty
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from enlist.backend_options import Secret
 from enlist.errors import TimedOutError, UnauthorisedError, UnavailableError
@@ -114,6 +119,52 @@ def test_tls_files_that_cannot_be_used_are_named(
     missing = tmp_path / "missing.pem"
     with pytest.raises(UnauthorisedError, match=r"missing\.pem.*cannot be used"):
         make_plugin(consul_tls_server.endpoint, ca=missing).probe(CALL_S)
+
+
+AT_A_TERMINAL = """
+import os, sys
+from pathlib import Path
+from enlist.errors import UnauthorisedError
+from enlist_consul.options import ConsulOptions
+from enlist_consul.plugin import ConsulRegistry
+
+os.close(os.open(sys.argv[1], os.O_RDWR))  # the first one that a session opens is its terminal
+certificate, key = map(Path, sys.argv[2:])
+plugin = ConsulRegistry(ConsulOptions(address="127.0.0.1:1", cert=certificate, key=key), "0" * 32)
+try:
+    plugin.probe(5)
+except UnauthorisedError as exc:
+    print(exc)
+"""
+
+
+def test_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """A program that was started at a terminal does not wait there for somebody to type."""
+    client = certificates.tls.client
+    key = serialization.load_pem_private_key(client.key.read_bytes(), None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"hush"),
+    )
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(encrypted)
+    ours, theirs = pty.openpty()
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-c", AT_A_TERMINAL, os.ttyname(theirs), client.certificate, locked],
+            capture_output=True,
+            check=True,
+            start_new_session=True,
+            text=True,
+            timeout=20,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "locked.pem cannot be used" in ran.stdout
 
 
 def test_tls_towards_a_plain_port_says_so(

@@ -57,7 +57,8 @@ def _context(options: ConsulOptions) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.ca, capath=options.ca_path)
         if options.cert is not None:
-            context.load_cert_chain(options.cert, options.key)
+            # Without a password OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(options.cert, options.key, password="")
     except OSError as exc:  # an SSLError is one
         reason = exc.strerror or str(exc)
         raise UnauthorisedError(
