@@ -1,6 +1,8 @@
 """What the tests of this plugin agree on."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from enlist.info import Info
@@ -35,3 +37,14 @@ def foreign(info: Info, **changed: object) -> Mapping[str, object]:
         "Check": {"TTL": "10m", "Status": "passing"},
         **changed,
     }
+
+
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """Listen where nobody gets through, as at a host that drops packets."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(3):  # more than wait to be accepted; the kernel drops what comes then
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(full.getsockname())
+        yield full.getsockname()[1]

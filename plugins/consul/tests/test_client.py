@@ -1,19 +1,20 @@
 """Requests to a real agent, through connections that break, and to what is no agent."""
 
 import http.server
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 
 from enlist.errors import RejectedError, TimedOutError, UnauthorisedError, UnavailableError
 from enlist_consul.failures import NoAclsError, UnknownCheckError, refused
-from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
+from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin, silent_port
 from tests.following import Follower
 from tests.servers.consul import ConsulServer
 from tests.servers.proxy import Proxy
@@ -79,6 +80,34 @@ def test_host_without_an_address_is_unavailable(make_plugin: MakePlugin) -> None
     """A name that is not, or not yet, known may be so later."""
     with pytest.raises(UnavailableError, match=r"Consul at agent\.invalid:8500"):
         make_plugin("agent.invalid").probe(CALL_S)
+
+
+def addresses(*ports: int) -> Callable[..., list[Any]]:
+    """Return what stands in for the resolver, and gives a host an address for each port."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
+    return lambda *_, **__: found
+
+
+def test_connecting_is_within_the_time_of_the_call(
+    make_plugin: MakePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many addresses a host has, they share it, and so does the handshake of TLS."""
+    with silent_port() as full, socket.create_server(("127.0.0.1", 0)) as mute:
+        found = addresses(full, full, mute.getsockname()[1])
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        began = time.monotonic()
+        with pytest.raises(TimedOutError):
+            make_plugin("agent.test", tls=True).probe(1.5)
+        assert time.monotonic() - began < 3  # three times that where each had all of it
+
+
+def test_address_that_does_not_answer_leaves_time_for_the_next(
+    make_plugin: MakePlugin, consul_server: ConsulServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is not reached by one of its addresses is reached by another."""
+    with silent_port() as full:
+        monkeypatch.setattr(socket, "getaddrinfo", addresses(full, consul_server.port))
+        make_plugin("agent.test").probe(5)
 
 
 def test_choosing_consul_loads_no_client_library() -> None:

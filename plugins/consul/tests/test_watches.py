@@ -1,9 +1,7 @@
 """Watches on a real agent, and through connections that break."""
 
-import contextlib
 import http.server
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from enlist_consul import watches
 from enlist_consul.blocking import Allowance, next_index
 from enlist_consul.connection import Answer
 from enlist_consul.listing import Listing
-from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
+from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin, silent_port
 from tests.following import Follower
 from tests.servers.consul import ConsulServer
 from tests.servers.proxy import Proxy
@@ -104,14 +102,9 @@ def test_watch_of_a_silent_agent_ends_at_once(
 
 def test_watch_that_cannot_connect_ends_at_once(make_plugin: MakePlugin) -> None:
     """A host that drops packets keeps nobody: the socket is shut while it connects."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
-        where = full.getsockname()
-        for _ in range(3):  # more than wait to be accepted; the kernel drops what comes then
-            knocking = stack.enter_context(socket.socket())
-            knocking.setblocking(False)
-            knocking.connect_ex(where)
-        follower = Follower(make_plugin(f"127.0.0.1:{where[1]}"), "nobody")
-        eventually(lambda: _is_connecting(where[1]), why="it connects")
+    with silent_port() as port:
+        follower = Follower(make_plugin(f"127.0.0.1:{port}"), "nobody")
+        eventually(lambda: _is_connecting(port), why="it connects")
         assert follower.end() < STOP_S
         assert follower.error is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -107,19 +108,32 @@ def _connection_classes() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def _dial(host: str, port: int, timeout_s: float | None, on_dialled: _OnDialled) -> socket.socket:
+    """Try one address after another; all of them, and TLS after them, share the time."""
+    ends_at = None if timeout_s is None else time.monotonic() + timeout_s
     error = OSError(f"{host} has no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, where in addresses:
+    for number, (family, kind, protocol, _, where) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _connect(sock, where, timeout_s, on_dialled)
+            _connect(sock, where, _part(ends_at, len(addresses) - number), on_dialled)
+            sock.settimeout(_part(ends_at, 1))
         except OSError as exc:
             sock.close()
             error = exc
         else:
             return sock
     raise error
+
+
+def _part(ends_at: float | None, of: int) -> float | None:
+    """Return one of so many equal parts of the seconds that are left."""
+    if ends_at is None:
+        return None
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no time was left to connect")
+    return left / of
 
 
 def _dial_unix(path: str, timeout_s: float | None, on_dialled: _OnDialled) -> socket.socket:
