@@ -100,6 +100,18 @@ def test_watch_of_a_silent_agent_ends_at_once(
         assert follower.error is None
 
 
+def test_watch_beyond_the_most_of_a_silent_agent_ends_at_once(
+    make_plugin: MakePlugin, consul_server: ConsulServer, make_proxy: MakeProxy
+) -> None:
+    """What is asked for every now and then does not wait for its answer once it is stopped."""
+    proxy = make_proxy(consul_server.endpoint)
+    proxy.swallow()
+    follower = Follower(make_plugin(proxy.endpoint, max_watches=0), "nobody")
+    eventually(lambda: proxy.accepted, why="it has connected")
+    assert follower.end() < STOP_S
+    assert follower.error is None
+
+
 def test_watch_that_cannot_connect_ends_at_once(make_plugin: MakePlugin) -> None:
     """A host that drops packets keeps nobody: the socket is shut while it connects."""
     with silent_port() as port:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -79,11 +80,8 @@ class Watches:
             yield from self._polled(service_name, stop)
             return
         try:
-            line = self._client.line(stop.on_stop)
-            try:
+            with contextlib.closing(self._client.line(stop.on_stop)) as line:
                 yield from self._pushed(service_name, stop, line)
-            finally:
-                line.close()
         finally:
             self._free.release()
 
@@ -108,5 +106,7 @@ class Watches:
     def _polled(self, service_name: str, stop: Stop) -> Iterator[Sequence[Info]]:
         listing, request = Listing(service_name, self._hold_s), instances(service_name)
         while not stop.is_set():
-            yield listing.fill(self._client.call(request, Deadline(_POLL_S)))
+            with contextlib.closing(self._client.line(stop.on_stop)) as line:
+                answer = line.call(request, Deadline(_POLL_S))
+            yield listing.fill(answer)
             stop.wait(_POLL_S)
