@@ -45,7 +45,7 @@ def test_url_says_agent_and_options() -> None:
 def test_address_of_consul_own_variable_is_understood(
     address: str, agent: HostPort, *, tls: bool
 ) -> None:
-    """CONSUL_HTTP_ADDR is what the consul command takes; a scheme in it decides about TLS."""
+    """CONSUL_HTTP_ADDR is what the consul command takes, with a scheme or without."""
     chosen = options(environ={"CONSUL_HTTP_ADDR": address})
     assert (chosen.agent, chosen.uses_tls) == (agent, tls)
 
@@ -133,7 +133,21 @@ def test_unix_socket_is_an_address() -> None:
     assert not chosen.uses_tls
 
 
-@pytest.mark.parametrize("query", ["ca=/ca.pem", "ca_path=/cas", "cert=/c&key=/k"])
-def test_certificates_switch_tls_on(query: str) -> None:
-    """Nobody who names an authority or a certificate is connected in the clear."""
-    assert options(f"consul://10.0.0.1?{query}").uses_tls
+@pytest.mark.parametrize("scheme", ["", "http://"])
+@pytest.mark.parametrize("query", ["tls=yes", "ca=/ca.pem", "ca_path=/cas", "cert=/c&key=/k"])
+def test_what_asks_for_tls_switches_it_on(query: str, scheme: str) -> None:
+    """Whoever asks for it, or names an authority or a certificate, never talks in the clear."""
+    assert options(f"consul://?{query}", address=f"{scheme}10.0.0.1").uses_tls
+
+
+def test_variable_that_asks_for_tls_is_stronger_than_the_scheme() -> None:
+    """As for the consul command, http:// in CONSUL_HTTP_ADDR does not undo CONSUL_HTTP_SSL."""
+    environ = {"CONSUL_HTTP_ADDR": "http://10.0.0.1:8501", "CONSUL_HTTP_SSL": "true"}
+    assert options(environ=environ).uses_tls
+
+
+@pytest.mark.parametrize("host", ["https", "unix"])
+def test_host_that_is_called_like_a_scheme_is_a_host(host: str) -> None:
+    """Only what has :// behind it is a scheme."""
+    assert options(address=host, tls=True).uses_tls
+    assert not options(address=host).uses_tls

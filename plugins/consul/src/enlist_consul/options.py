@@ -14,7 +14,8 @@ __all__ = ["ConsulOptions"]
 
 DEFAULT_PORT: Final = 8500
 _UNIX: Final = "unix"
-_SCHEMES: Final = {"http": False, "https": True, _UNIX: False}
+_SECURE: Final = "https"
+_SCHEMES: Final = {"http", _SECURE, _UNIX}
 _SHORTEST_TTL: Final = dt.timedelta(seconds=1)
 _LONGEST_TTL: Final = dt.timedelta(days=1)
 # The agent itself takes anything shorter for a minute.
@@ -44,7 +45,7 @@ class ConsulOptions:
         namespace: of Consul Enterprise.
         partition: of Consul Enterprise.
         tls: use TLS with the system's authorities; ``ca``, ``ca_path``, ``cert`` and "https://"
-            switch it on as well.
+            switch it on as well. Where one of them does, "http://" does not switch it off.
         tls_verify: check the agent's certificate. Switch it off in experiments only.
         ca: a PEM file with the authorities to trust instead of the system's.
         ca_path: a folder of such files, named by their hashes as ``openssl rehash`` does it.
@@ -185,10 +186,10 @@ class ConsulOptions:
 
     @property
     def uses_tls(self) -> bool:
-        """Whether connections are made with TLS; a scheme in ``address`` decides."""
+        """Whether connections are made with TLS; "http://" in ``address`` does not forbid it."""
         scheme, separator, _ = self.address.partition("://")
-        if separator:
-            return _SCHEMES[scheme]
+        if separator and scheme in {_UNIX, _SECURE}:
+            return scheme == _SECURE
         return self.tls or any(one is not None for one in (self.ca, self.ca_path, self.cert))
 
     @property
