@@ -124,10 +124,11 @@ def test_round_without_time_for_all_counts_what_was_answered(
     plugin: ConsulRegistry, tapped: Proxy, make_info: MakeInfo
 ) -> None:
     """A slow agent's answers are not thrown away, nor the connections that they came by."""
-    infos, stray = [make_info() for _ in range(100)], make_info()
+    infos, stray = [make_info() for _ in range(160)], make_info()
     assert plugin.restore(infos, 30) == []
-    tapped.delay(0.1)  # so 25 beats, one after another, take 5 s on each connection
-    lost = {one.info: one.why for one in plugin.keep_alive([*infos, stray], 2.0).lost}
+    tapped.delay(0.1)  # so 40 beats, one after another, take 8 s on each connection
+    # The last of those that are begun has a tenth of this for its fifth of a second.
+    lost = {one.info: one.why for one in plugin.keep_alive([*infos, stray], 6.0).lost}
     tapped.delay(0.0)
     before = tapped.accepted
     assert lost.pop(stray) is Why.GONE
