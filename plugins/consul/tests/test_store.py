@@ -148,6 +148,24 @@ def test_removal_from_the_catalogue_alone_is_noticed(
     assert set(plugin.resolve(name, CALL_S)) == {info, taken_over}
 
 
+def test_removal_of_the_whole_node_is_noticed(
+    make_plugin: MakePlugin, consul_dev_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """What the agent has is written again, though the catalogue does not know the agent any more.
+
+    Afterwards nothing is missing, even while the node has no sign of life of its own yet.
+    """
+    plugin, infos = make_plugin(consul_dev_server.endpoint), [make_info() for _ in range(20)]
+    assert lost(plugin.restore(infos, 20)) == {}
+    consul_dev_server.call("PUT", "/v1/catalog/deregister", {"Node": consul_dev_server.name})
+    eventually(lambda: plugin.resolve(name, CALL_S) == [], why="it was removed")
+    rounds = [lost(plugin.keep_alive(infos, CALL_S)) for _ in range(2)]
+    assert dict.fromkeys(infos, Why.GONE) in rounds
+    assert lost(plugin.restore(infos, 20)) == {}
+    assert set(plugin.resolve(name, CALL_S)) == set(infos)
+    assert [lost(plugin.keep_alive(infos, CALL_S)) for _ in range(4)] == [{}] * 4
+
+
 def test_removed_check_is_a_lost_record(
     plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, name: str
 ) -> None:

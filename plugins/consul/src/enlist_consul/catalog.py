@@ -60,6 +60,7 @@ class Catalog:
         self._owner = owner
         self._trust_s = trust_s
         self._node: str | None = None
+        self._was_shown = False
         self._proven = (_NEVER, 0)
 
     @property
@@ -80,7 +81,12 @@ class Catalog:
 
         moment = self._moment()
         request = instance(info.service_name, service_id(info))
-        self._await(request, is_there, deadline, f"a record of {info.service_name!r}")
+        try:
+            self._await(request, is_there, deadline, f"a record of {info.service_name!r}")
+        except TimedOutError:
+            # A token that may not see our records finds none. They are not written anew for that.
+            self._node, self._was_shown = None, False
+            raise
         self._proven = moment
 
     def await_gone(self, info: Info, deadline: Deadline) -> None:
@@ -139,30 +145,43 @@ class Catalog:
         self._await(request, are_gone, deadline, "no such records")
 
     def missing(self, infos: Sequence[Info], deadline: Deadline) -> list[Info]:
-        """Return those whose checks the catalogue lacks, by one request.
+        """Return those whose checks the catalogue lacks, by one request as a rule.
 
         Returns:
             None of them where the catalogue cannot be read.
         """
         moment = self._moment()
         try:
-            node = self._node or self._learned(infos[0], deadline)
-            if node is None:
-                return []
-            found = self._client.call(node_checks(node, self._owner), deadline).json()
+            there = self._checks(infos[0], deadline)
         except RegistryError as exc:
             # The agent has answered the beats; its servers may be without a leader meanwhile.
             _logger.info("consul: the catalogue could not be compared: %s", exc)
             return []
-        there = {check["CheckID"]: check for check in found or ()}
+        if there is None:
+            return list(infos) if self._was_shown else []
         if not _is_up(there.values()):
-            # The agent is of another name by now, or the list was kept back: look again next time.
-            self._node = None
             return []
         missing = [info for info in infos if check_id(info, self._owner) not in there]
         if not missing:
             self._proven = moment
         return missing
+
+    def _checks(self, info: Info, deadline: Deadline) -> Mapping[str, Any] | None:
+        """List the checks of our node; None if the catalogue has no node with a record of ours.
+
+        The agent may be of another name by now, or have been removed with all that it has.
+        """
+        there: dict[str, Any] = {}
+        for _ in range(2):
+            node = self._node or self._learned(info, deadline)
+            if node is None:
+                return None
+            found = self._client.call(node_checks(node, self._owner), deadline).json()
+            there = {check["CheckID"]: check for check in found or ()}
+            if _is_up(there.values()):
+                break
+            self._node = None
+        return there
 
     def _await(
         self, request: Request, holds: Callable[[Any], bool], deadline: Deadline, what: str
@@ -213,6 +232,7 @@ class Catalog:
         if ours:
             newest = max(ours, key=lambda one: (_is_up(one["Checks"]), changed_at(one)))
             self._node = newest["Node"]["Node"]
+            self._was_shown = True
 
     def _is_ours(self, one: Mapping[str, Any], info: Info) -> bool:
         record = _record_of(one["Service"], one["Checks"])
