@@ -17,6 +17,7 @@ from enlist_consul.records import (
     decode,
     encode,
     entry_of,
+    is_dead,
     is_live,
     owner_of,
     service_id,
@@ -204,6 +205,38 @@ def test_own_record_lives_by_its_sign_of_life_alone() -> None:
     assert not is_live([{**sign, "Status": "critical"}, {**call, "Status": "passing"}])
     assert not is_live([{"CheckID": "service:echo", "Status": "critical"}])
     assert is_live([])
+
+
+SIGN = f"enlist:{OWNER}:echo:1"
+CALL = f"enlist-tcp:{OWNER}:echo:1"
+LEFT = "enlist:99999999999999999999999999999999:echo:1"
+
+
+@pytest.mark.parametrize(
+    "owner, outputs, dead",
+    [
+        (OWNER, {SIGN: "TTL expired"}, True),
+        (OWNER, {SIGN: ""}, False),  # of an agent that has just been started
+        (OWNER, {CALL: "connection refused"}, True),  # somebody has removed its sign of life
+        (OWNER, {LEFT: "TTL expired", "service:echo": "connection refused"}, False),
+        ("", {"service:echo": "connection refused"}, True),
+        ("", {"service:echo": ""}, False),  # it was not called yet
+        ("", {LEFT: "TTL expired"}, False),
+        ("", {}, False),
+    ],
+)
+def test_who_has_a_record_is_dead_by_own_checks_alone(
+    owner: str, outputs: Mapping[str, str], *, dead: bool
+) -> None:
+    """Neither what an earlier owner has left there counts, nor what nobody has looked at yet."""
+    checks = [
+        {"CheckID": check, "Status": "critical", "Output": output}
+        for check, output in outputs.items()
+    ]
+    assert is_dead({"Meta": {"enlist_owner": owner}}, checks) is dead
+    assert not is_dead(
+        {"Meta": {"enlist_owner": owner}}, [{**one, "Status": "passing"} for one in checks]
+    )
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

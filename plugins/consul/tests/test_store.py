@@ -93,6 +93,71 @@ def test_register_revives_a_record_whose_time_was_over(
     assert plugin.resolve(name, CALL_S) == [info]
 
 
+@pytest.mark.parametrize("weight", [3, 0])
+def test_takeover_by_kitex_is_noticed_and_left_alone(
+    make_plugin: MakePlugin,
+    consul_server: ConsulServer,
+    make_info: MakeInfo,
+    name: str,
+    weight: int,
+) -> None:
+    """Our check stays at a record that Kitex overwrites, and its beats succeed; two rounds tell.
+
+    Then nothing of ours is there that could hide its server, or remove it once we are gone.
+    """
+    seldom = dt.timedelta(hours=1)
+    plugin = make_plugin(consul_server.endpoint, check="tcp", check_interval=seldom)
+    info, ours = make_info(addr="127.0.0.1:1", weight=weight), make_info(addr="127.0.0.1:2")
+    for one in (info, ours):
+        plugin.register(one, CALL_S)
+    theirs = replace(info, weight=7)
+    consul_server.register(foreign(theirs))
+    rounds = [lost(plugin.keep_alive([info, ours], CALL_S)) for _ in range(2)]
+    assert {info: Why.SUPERSEDED} in rounds
+    assert checks_of(consul_server, info) == [f"service:{id_of(info)}"]
+    assert lost(plugin.keep_alive([info, ours], CALL_S)) == {info: Why.SUPERSEDED}
+    assert lost(plugin.restore([info], CALL_S)) == {info: Why.SUPERSEDED}
+    eventually(
+        lambda: set(plugin.resolve(name, CALL_S)) == {theirs, ours}, why="readers see Kitex's"
+    )
+    consul_server.deregister(id_of(info))
+    assert lost(plugin.keep_alive([info, ours], CALL_S)) == {info: Why.GONE}
+    assert lost(plugin.restore([info], CALL_S)) == {}
+
+
+def checks_of(server: ConsulServer, info: Info) -> list[str]:
+    """List the checks that the agent has of a record."""
+    checks = server.call("GET", "/v1/agent/checks").values()
+    return [check["CheckID"] for check in checks if check["ServiceID"] == id_of(info)]
+
+
+@pytest.mark.parametrize("how", ["deregister", "withdraw"])
+def test_leaving_a_record_that_kitex_has_taken_takes_our_check_along(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo, how: str
+) -> None:
+    """The agent removes a service with any check that has been critical for long enough."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    consul_server.register(foreign(info))
+    if how == "deregister":
+        plugin.deregister(info, CALL_S)
+    else:
+        assert plugin.withdraw([info], CALL_S) == []
+    assert checks_of(consul_server, info) == [f"service:{id_of(info)}"]
+
+
+def test_record_of_kitex_that_the_agent_has_not_called_yet_is_not_dead(
+    plugin: ConsulRegistry, consul_server: ConsulServer, make_info: MakeInfo
+) -> None:
+    """A check without a state begins as critical, and ours that is critical is not Kitex's."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    unjudged = {"HTTP": "http://127.0.0.1:1", "Interval": "1h"}
+    consul_server.register(foreign(info, Check=unjudged))
+    fail(consul_server, plugin, info)
+    assert lost(plugin.restore([info], CALL_S)) == {info: Why.SUPERSEDED}
+
+
 def test_restore_replaces_the_dead_and_leaves_the_living(
     plugin: ConsulRegistry,
     other: ConsulRegistry,

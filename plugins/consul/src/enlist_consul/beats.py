@@ -25,7 +25,11 @@ _SHARE_OF_LOOK: Final = 1 / 4
 _SHARE_OF_BEATS: Final = 0.9
 
 _ROUNDS_PER_LOOK: Final = 2
-"""How often the catalogue is compared: beats go to the agent, and do not notice what it lost."""
+"""How often the catalogue is compared: beats go to the agent, and do not notice what it lost.
+
+In the rounds between, the agent is asked whose the records are: whoever overwrites one without
+asking for the older checks to go leaves ours to be beaten.
+"""
 
 
 class Beats:
@@ -46,7 +50,7 @@ class Beats:
         Raises:
             RegistryError: nothing was learnt of any.
         """
-        missing = self._missing(infos, deadline) if self._is_time_to_look() else ()
+        missing, taken = self._looked(infos, deadline)
         signs = self._store.signs
         # A check that the agent did not know, and that was not written since, need not be tried.
         by_need = sorted(filter(signs.knows, infos), key=signs.at_s)
@@ -59,6 +63,7 @@ class Beats:
         alive = {info for info, is_there in outcomes.done if is_there}
         lost += self._why([info for info, is_there in outcomes.done if not is_there], deadline)
         lost += [Lost(info, Why.GONE) for info in missing if info in alive]
+        lost += self._overwritten([info for info in taken if info in alive], deadline)
         lost += [Lost(info, Why.FAILED, error) for info, error in outcomes.failed]
         no_time = TimedOutError("Consul: no time was left for this one's beat.")
         lost += [Lost(info, Why.FAILED, no_time) for info in outcomes.unreached]
@@ -66,9 +71,26 @@ class Beats:
             raise next((one.error for one in lost if one.error is not None), no_time)
         return lost
 
-    def _missing(self, infos: Sequence[Info], deadline: Deadline) -> Sequence[Info]:
-        """Look before the beats, which may take all the time that there is."""
-        return self._catalog.missing(infos, _part(deadline, _SHARE_OF_LOOK))
+    def _looked(
+        self, infos: Sequence[Info], deadline: Deadline
+    ) -> tuple[Sequence[Info], Sequence[Info]]:
+        """Look before the beats, which may take all the time that there is.
+
+        Returns:
+            What the catalogue lacks, and what the agent has as another's; one of them is empty.
+        """
+        brief = _part(deadline, _SHARE_OF_LOOK)
+        if self._is_time_to_compare():
+            return self._catalog.missing(infos, brief), ()
+        return (), self._store.not_ours(infos, brief)
+
+    def _overwritten(self, beaten: Sequence[Info], deadline: Deadline) -> list[Lost]:
+        """Tell who has what was beaten and is not ours any more."""
+        lost = self._why(beaten, deadline)
+        for one in lost:
+            if one.why is Why.SUPERSEDED:
+                self._store.signs.forget(one.info)
+        return lost
 
     def _why(self, unknown: Sequence[Info], deadline: Deadline) -> list[Lost]:
         """Tell who has what was taken from us."""
@@ -87,7 +109,7 @@ class Beats:
             Lost(info, Why.FAILED, looked.first_error(deadline)) for info in looked.unreached
         ]
 
-    def _is_time_to_look(self) -> bool:
+    def _is_time_to_compare(self) -> bool:
         with self._lock:
             self._rounds += 1
             return self._rounds % _ROUNDS_PER_LOOK == 0

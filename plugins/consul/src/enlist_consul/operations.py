@@ -22,6 +22,7 @@ __all__ = [
     "node_checks",
     "node_services",
     "register",
+    "remove_check",
     "service_and_checks",
 ]
 
@@ -92,9 +93,16 @@ def service_and_checks(service_id: str) -> Request:
     return Request("GET", path, optional=True, states=True)
 
 
-def agent_services() -> Request:
-    """Read all services at the agent."""
-    return Request("GET", "/v1/agent/services")
+def remove_check(check_id: str) -> Request:
+    """Remove a check from the agent, and leave its service."""
+    path = f"/v1/agent/check/deregister/{_quoted(check_id)}"
+    return Request("PUT", path, optional=True)
+
+
+def agent_services(owner: str = "") -> Request:
+    """Read all services at the agent, or one owner's."""
+    query = _filter(_is_owned(owner)) if owner else ""
+    return Request("GET", "/v1/agent/services", query)
 
 
 def instances(service_name: str) -> Request:
@@ -111,8 +119,8 @@ def instance(service_name: str, service_id: str) -> Request:
 
 def node_services(node: str, owner: str) -> Request:
     """List an owner's services on a node in the catalogue."""
-    query = _filter(f"Meta.{OWNER} == {_literal(owner)}")
-    return Request("GET", f"/v1/catalog/node-services/{_quoted(node)}", query)
+    path = f"/v1/catalog/node-services/{_quoted(node)}"
+    return Request("GET", path, _filter(_is_owned(owner)))
 
 
 def node_checks(node: str, owner: str) -> Request:
@@ -120,6 +128,10 @@ def node_checks(node: str, owner: str) -> Request:
     ours = f"CheckID contains {_literal(f'enlist:{owner}:')}"
     query = _filter(f'{ours} or CheckID == "serfHealth"')
     return Request("GET", f"/v1/health/node/{_quoted(node)}", query)
+
+
+def _is_owned(owner: str) -> str:
+    return f"Meta.{OWNER} == {_literal(owner)}"
 
 
 def _filter(expression: str) -> str:

@@ -35,7 +35,9 @@ __all__ = [
     "decode",
     "encode",
     "entry_of",
+    "is_dead",
     "is_live",
+    "is_of",
     "is_shown",
     "owner_of",
     "service_id",
@@ -47,7 +49,8 @@ OWNER: Final = "enlist_owner"
 
 _BLOB: Final = "enlist."
 _TAGS: Final = "tags"
-_LIVENESS: Final = "enlist:"
+_KIND: Final = "enlist"
+_LIVENESS: Final = f"{_KIND}:"
 _IDLE: Final = "#idle"
 _CRITICAL: Final = "critical"
 _WARNING: Final = "warning"
@@ -97,6 +100,12 @@ def check_id(info: Info, owner: str) -> str:
     to get no traffic from now on needs another check.
     """
     return f"{_LIVENESS}{owner}:{service_id(info)}{'' if info.weight else _IDLE}"
+
+
+def is_of(owner: str, check: str) -> bool:
+    """Return whether this owner has given a record the check of that ID."""
+    kind, _, rest = check.partition(":")
+    return kind.startswith(_KIND) and rest.startswith(f"{owner}:")
 
 
 def encode(info: Info, owner: str, options: ConsulOptions) -> dict[str, object]:
@@ -165,8 +174,26 @@ def is_live(checks: Sequence[Mapping[str, Any]]) -> bool:
     Of our own records the sign of life alone decides: one whose port cannot be called is not
     shown, and its owner still holds it.
     """
-    own = [check for check in checks if str(check.get("CheckID")).startswith(_LIVENESS)]
-    return is_shown(own or checks)
+    return is_shown(_signs_of_life(checks))
+
+
+def _signs_of_life(checks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    return [one for one in checks if str(one.get("CheckID")).startswith(_LIVENESS)] or checks
+
+
+def is_dead(service: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the process behind a service is known not to live any more.
+
+    What an earlier owner has left there tells nothing of it, and neither does a check that has
+    not been carried out yet, which Consul takes for critical.
+    """
+    owner = owner_of(service)
+    own = [check for check in checks if _speaks_for(owner, str(check.get("CheckID")))]
+    return not is_shown([check for check in _signs_of_life(own) if check.get("Output")])
+
+
+def _speaks_for(owner: str, check: str) -> bool:
+    return is_of(owner, check) if owner else not check.startswith(_KIND)
 
 
 def is_shown(checks: Sequence[Mapping[str, Any]]) -> bool:

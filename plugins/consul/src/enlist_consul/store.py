@@ -7,6 +7,7 @@ may take the identity over.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,16 @@ from enlist_consul.catalog import Catalog
 from enlist_consul.client import Client
 from enlist_consul.deadline import Deadline
 from enlist_consul.failures import UnknownCheckError
-from enlist_consul.operations import agent_services, beat, deregister, register, service_and_checks
+from enlist_consul.operations import (
+    agent_services,
+    beat,
+    deregister,
+    register,
+    remove_check,
+    service_and_checks,
+)
 from enlist_consul.options import ConsulOptions
-from enlist_consul.records import encode, is_live, owner_of, service_id
+from enlist_consul.records import encode, is_dead, is_of, owner_of, service_id
 from enlist_consul.signs import Signs
 from enlist_consul.spreading import Outcomes, spread
 
@@ -108,6 +116,22 @@ class Store:
             return self._holder(info, deadline)
 
         return spread(infos, holder, deadline)
+
+    def not_ours(self, infos: Sequence[Info], deadline: Deadline) -> list[Info]:
+        """Return those of which we know a sign of life and the agent no record of ours.
+
+        Returns:
+            None of them where the agent cannot tell.
+        """
+        known = [info for info in infos if self.signs.knows(info)]
+        if not known:
+            return []
+        try:
+            listed = self._listed(deadline, self._owner)
+        except RegistryError as exc:
+            _logger.info("consul: whose the records are could not be looked up: %s", exc)
+            return []
+        return [info for info in known if service_id(info) not in listed]
 
     def restore(self, infos: Sequence[Info], deadline: Deadline) -> list[Lost]:
         """Write each that nobody, the dead or we have; return those that are still not alive.
@@ -229,10 +253,22 @@ class Store:
         found = answer.json()
         if owner_of(found["Service"]) == self._owner:
             return Holder.US
-        return Holder.ANOTHER if is_live(found["Checks"] or ()) else Holder.THE_DEAD
+        checks = found["Checks"] or ()
+        self._leave(checks, deadline)
+        return Holder.THE_DEAD if is_dead(found["Service"], checks) else Holder.ANOTHER
 
-    def _listed(self, deadline: Deadline) -> Mapping[str, Any]:
-        listed: Mapping[str, Any] = self._client.call(agent_services(), deadline).json()
+    def _leave(self, checks: Sequence[Mapping[str, Any]], deadline: Deadline) -> None:
+        """Remove what checks we have at another owner's record: its fate must not hang on ours.
+
+        Whoever registers without asking for the older checks to go, as Kitex does, keeps them.
+        """
+        for check in checks:
+            if is_of(self._owner, check["CheckID"]):
+                with contextlib.suppress(UnknownCheckError):  # it has gone meanwhile
+                    self._client.call(remove_check(check["CheckID"]), deadline)
+
+    def _listed(self, deadline: Deadline, owner: str = "") -> Mapping[str, Any]:
+        listed: Mapping[str, Any] = self._client.call(agent_services(owner), deadline).json()
         return listed
 
     def _known(self, info: Info, listed: Mapping[str, Any]) -> Holder | None:
