@@ -211,6 +211,22 @@ def test_policy_that_is_granted_later_is_used(
     assert plugin.resolve(name, CALL_S) == [info]
 
 
+def test_record_that_the_token_may_see_no_more_is_not_written_again_and_again(
+    make_plugin: MakePlugin, consul_acl_server: ConsulServer, make_info: MakeInfo, name: str
+) -> None:
+    """An older Consul does not tell it from one that is gone; one repair that nobody sees does."""
+    token = token_for(consul_acl_server, name, PUBLISHER % name)
+    plugin, info = make_plugin(consul_acl_server.endpoint, token=Secret(token)), make_info()
+    plugin.register(info, CALL_S)
+    policy = consul_acl_server.call("GET", f"/v1/acl/policy/name/{name}")
+    taken_back = {**policy, "Rules": f'service "{name}" {{ policy = "write" }}'}
+    consul_acl_server.call("PUT", f"/v1/acl/policy/{policy['ID']}", taken_back)
+    if any(plugin.keep_alive([info], CALL_S).lost for _ in range(4)):
+        (failed,) = plugin.restore([info], 2)
+        assert "node_prefix" in str(failed.error)
+    assert [plugin.keep_alive([info], CALL_S).lost for _ in range(4)] == [[]] * 4
+
+
 def test_token_file_is_read_for_each_request(
     make_plugin: MakePlugin, consul_acl_server: ConsulServer, tmp_path: Path
 ) -> None:
