@@ -236,6 +236,9 @@ def test_connection_for_which_there_is_no_thread_does_not_end_the_server(
         start(thread)
 
     with enlisted(processor, "who", "127.0.0.1:0", registry=place, drain=NO_TIME) as registration:
+        with client_of(registration.info) as client:
+            # By now whoever asked whether the port accepts has had its thread.
+            assert client.who(slowly=False) == PID
         monkeypatch.setattr(threading.Thread, "start", start_later)
         with connected(registration.info) as refused:
             assert refused.recv(1) == b""
