@@ -163,6 +163,31 @@ def test_test_that_does_not_run_is_told(tmp_path: Path) -> None:
     assert "not wholly tried: R1 R6 V1" in report.summary
 
 
+def test_report_comes_from_several_processes(tmp_path: Path) -> None:
+    """pytest-xdist runs the tests in workers, whose results make one report."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_left_out.py").write_text(LEFT_OUT)
+    path = tmp_path / "report.json"
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-n2", "-p", "no:cacheprovider"),
+            *("-k", "test_A1 or test_R8", f"--enlist-report={path}", "test_left_out.py"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert "enlist conformance: local" in done.stdout, done.stdout
+    (written,) = json.loads(path.read_text())
+    report = Report.from_json(written)
+    assert report.with_verdict(Verdict.KEPT) == ("R8",), done.stdout
+    assert "A1" in report.with_verdict(Verdict.NOT_TRIED)
+
+
 def test_report_names_what_is_not_claimed_and_what_failed() -> None:
     """Each rule has a line with its time, the missing abilities and the failures."""
     lines = {line[:3].strip(): line for line in a_report().lines()}

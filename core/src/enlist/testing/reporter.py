@@ -35,7 +35,8 @@ class Reporter:
 
     def __init__(self, config: pytest.Config) -> None:
         """Take the options."""
-        self._path: str | None = config.getoption("enlist_report")
+        is_worker = hasattr(config, "workerinput")  # of pytest-xdist: it sees but a part
+        self._path: str | None = None if is_worker else config.getoption("enlist_report")
         self._results: dict[str, dict[str, tuple[str, TestResult]]] = defaultdict(dict)
 
     @pytest.hookimpl(wrapper=True)
