@@ -136,9 +136,8 @@ class Lives:
 
     def remove_files_of_the_dead(self) -> None:
         """Remove the files of those whose process has ended; in a write transaction, as begin()."""
-        with suppress(
-            FileNotFoundError
-        ):  # somebody has removed the folder, and all of them with it
+        # Somebody may have removed the folder, and all of them with it.
+        with suppress(FileNotFoundError):
             for file in self._place.owners.iterdir():
                 if _OWNER.fullmatch(file.name) and self.is_dead(file.name.encode()):
                     file.unlink(missing_ok=True)
