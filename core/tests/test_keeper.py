@@ -1,7 +1,8 @@
 """What the keeper does, round by round; the rules themselves are the conformance kit's."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,10 +12,11 @@ from enlist.errors import (
     RegistryError,
     RejectedError,
     TimedOutError,
+    UnauthorisedError,
     UnavailableError,
 )
 from enlist.hookspecs import Beat, Lost, Why, hookimpl
-from enlist.info import Info
+from enlist.info import Identity, Info
 from enlist.states import State
 
 INTERVAL_S = TTL_S / 3
@@ -684,7 +686,7 @@ def test_goes_back_to_the_newest_call_that_succeeded(kept: Kept, world: World) -
     with pytest.raises(UnavailableError):
         kept.register(server(1, weight=3))
     kept.table.called([ticket], agreed=True)
-    assert kept.table.get(ONE.identity) == server(1, weight=1)
+    assert kept.table.get(ONE.identity) == server(1, weight=2)
     with pytest.raises(UnavailableError):
         kept.register(server(1, weight=4))
     world.heal()
@@ -738,3 +740,155 @@ def test_an_update_begins_from_what_is_wanted(kept: Kept, world: World) -> None:
     kept.deregister(ONE)
     assert not kept.calls.update(server(1, weight=9), read, kept.deadline())
     assert not world.records
+
+
+def test_a_failed_call_takes_nothing_from_one_that_succeeds(kept: Kept, world: World) -> None:
+    """The first call is still writing when a second one gives up, and then ends well."""
+    (first,) = kept.table.want([ONE])
+    with kept.table.held([first], kept.deadline()) as claims:
+        (second,) = kept.table.want([server(1, weight=5)])
+        kept.table.take_back(second, TimedOutError("waited too long"))
+        kept.table.called([second], agreed=False)
+        world.put(OURS, claims[0].info)
+    kept.table.called([first], agreed=True)
+
+    kept.run(2 * TTL_S)
+
+    assert is_ours(world)
+    assert kept.states() == {ONE.identity: State.ENLISTED}
+
+
+def test_a_call_that_ends_late_undoes_no_removal(kept: Kept, world: World) -> None:
+    """Whoever deregisters between a call that failed and an older one that succeeds has the say."""
+    (first,) = kept.table.want([ONE])
+    (second,) = kept.table.want([server(1, weight=5)])
+    kept.table.take_back(second, TimedOutError("waited too long"))
+    kept.table.called([second], agreed=False)
+    kept.deregister(ONE)
+    kept.table.called([first], agreed=True)
+
+    kept.run(2 * TTL_S)
+
+    assert kept.states() == {}
+    assert not world.records
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+def test_counts_what_no_plugin_may_raise_as_a_failed_beat(
+    world: World, error: type[BaseException]
+) -> None:
+    """K9: with a pause before the next one, and a state that says so."""
+
+    class Leaving(WorldPlugin):
+        @hookimpl
+        def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
+            self.world.calls.append("keep_alive")
+            raise error
+
+    kept = Kept(world, plugin=Leaving(world))
+    kept.register(ONE)
+    begun, rounds = kept.clock.seconds, 50
+
+    for _ in range(rounds):
+        kept.clock.advance(kept.keeper.seconds_to_round() or 0.0)
+        kept.keeper.round()
+
+    assert kept.clock.seconds - begun > rounds * INTERVAL_S / 16
+    (status,) = kept.table.statuses("world")
+    assert status.state is State.UNCONFIRMED
+    assert isinstance(status.last_error, PluginBugError)
+
+
+def test_removes_what_is_owed_while_beats_are_refused(world: World) -> None:
+    """K6: whoever may not give signs of life may still be allowed to leave."""
+    refused = UnauthorisedError("not your lease")
+
+    class Refused(WorldPlugin):
+        @hookimpl
+        def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
+            raise refused
+
+    kept = Kept(world, plugin=Refused(world))
+    kept.register(ONE)
+    kept.register(server(2))
+    world.fault = "away"
+    with pytest.raises(UnavailableError):
+        kept.deregister(server(2))
+    world.heal()
+
+    kept.run_until(lambda: list(world.records) == [ONE.identity], 2 * INTERVAL_S)
+
+
+def test_tells_watchers_of_no_outage_when_the_beat_was_answered(world: World) -> None:
+    """V4: a removal that gets no answer does not make every view stale."""
+    plugin = WriteProtected(world)
+    kept = Kept(world, plugin=plugin, watched=["echo"])
+    kept.register(ONE)
+    kept.register(server(2))
+    plugin.refuses = TimedOutError("locked")
+    with pytest.raises(TimedOutError):
+        kept.deregister(server(2))
+
+    kept.run(4 * TTL_S)
+
+    assert set(kept.follower.signs) == {"answered"}
+
+
+class Seed:
+    """A plugin without ``keep_alive``, whose server takes its time."""
+
+    def __init__(self, world: World, takes_s: float) -> None:
+        self.world = world
+        self.takes_s = takes_s
+        self.hanging: Info | None = None
+        self.latest: dict[Identity, float] = {}
+        self.between: Callable[[], object] = lambda: None
+
+    @hookimpl
+    def register(self, info: Info, timeout_s: float) -> None:
+        if info == self.hanging:
+            self.world.clock.advance(timeout_s)
+            raise TimedOutError("it hangs")
+        self.world.clock.advance(self.takes_s)
+        self.latest[info.identity] = self.world.clock.seconds
+        self.between()
+
+    @hookimpl
+    def deregister(self, info: Info) -> None:
+        del self.latest[info.identity]
+
+
+def test_one_that_hangs_starves_no_other_without_keep_alive(world: World) -> None:
+    """It takes its turn like every other, for as long as one call may last."""
+    plugin = Seed(world, 0.05)
+    kept = Kept(world, plugin=plugin)
+    for number in range(60):
+        kept.register(server(number))
+    plugin.hanging = ONE
+
+    kept.run(4 * TTL_S)
+
+    plugin.latest.pop(ONE.identity)
+    assert len(plugin.latest) == 59
+    assert min(plugin.latest.values()) > world.clock.seconds - TTL_S
+    assert kept.states()[ONE.identity] is State.UNCONFIRMED
+
+
+def test_calls_come_between_beats_without_keep_alive(world: World) -> None:
+    """Whoever changes one record does not wait until all of them are written again."""
+    plugin = Seed(world, 0.05)
+    kept = Kept(world, plugin=plugin)
+    for number in range(60):
+        kept.register(server(number))
+    updated = []
+
+    def update() -> None:
+        plugin.between = lambda: None
+        begun = world.clock.seconds
+        kept.register(server(59, weight=5))
+        updated.append(world.clock.seconds - begun)
+
+    plugin.between = update
+    kept.run(INTERVAL_S)
+
+    assert updated == [pytest.approx(0.05)]

@@ -72,7 +72,7 @@ class Backend:
         """
         self.name = name
         self._clock = clock
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._manager = _manager_of(plugin, name, extensions)
         self._hook = self._manager.hook
         self.abilities = frozenset(
@@ -132,12 +132,9 @@ class Backend:
         self._guarded(self._hook.deregister, info=info, timeout_s=timeout_s)
 
     def keep_alive(self, infos: Sequence[Info], timeout_s: float) -> Beat:
-        """Prove liveness; without that hook, register each again."""
-        if "keep_alive" in self.abilities:
-            return self._typed(
-                Beat, self._guarded(self._hook.keep_alive, infos=infos, timeout_s=timeout_s)
-            )
-        return Beat(self._register_each(infos, timeout_s), self._ttl_s)
+        """Prove liveness, where the plugin has that hook."""
+        beat = self._guarded(self._hook.keep_alive, infos=infos, timeout_s=timeout_s)
+        return self._typed(Beat, beat)
 
     def restore(self, infos: Sequence[Info], timeout_s: float) -> Sequence[Lost]:
         """Write what has no live record; without that hook, register each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,10 @@ class Entry:
     """What the newest call that succeeded has asked for, to which one that fails goes back."""
     agreed_generation: int = 0
     """The generation of that call; a deregister counts too, and leaves nothing to go back to."""
+    fell_back: bool = False
+    """A call failed, and nothing was asked for since: an older one may still turn out well."""
+    tried_at: float = -math.inf
+    """When a beat wrote it last (monotonic); only where that is what a beat does."""
     callers: int = 0
     """Explicit calls under way; the keeper leaves the entry to them."""
     claimed_by: int = 0

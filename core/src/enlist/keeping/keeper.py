@@ -7,7 +7,6 @@ runs rounds in production is :class:`enlist.keeping.supervisor.Supervisor`.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -20,6 +19,7 @@ from enlist.info import Identity
 from enlist.keeping.backoff import Backoff
 from enlist.keeping.entry import Claim, Entry
 from enlist.keeping.registrations import Registrations
+from enlist.keeping.rewriting import Rewriting
 from enlist.keeping.writer import NotReachedError, Writer
 from enlist.states import State
 
@@ -27,7 +27,6 @@ __all__ = ["Keeper", "Listener"]
 
 _REMOVALS_SHARE: Final = 0.5
 """How much of an interval the removals of a round may take: beats and repairs need the rest."""
-_NEVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _logger = logging.getLogger(__name__)
 
 
@@ -73,17 +72,15 @@ class Keeper:
         self._backoff = backoff
         self._clock = clock
         self._listener = listener
+        self._rewriting = Rewriting(backend, table, writer, clock)
         self._next_round = clock.monotonic()
+        self._heard_now = False
 
     def seconds_to_round(self) -> float | None:
         """Return how long until the next round is due; None while there is nothing to do."""
         if not len(self._table) and not self._listener.active():
             return None
-        if (
-            not self._backoff.granted
-            and self._backoff.failures == 0
-            and self._table.any(_is_written)
-        ):
+        if not self._backoff.granted and self._backoff.failures == 0 and self._table.any(_can_beat):
             # Only a beat tells how long the backend lets a record live.
             return 0.0
         return max(0.0, self._next_round - self._clock.monotonic())
@@ -96,8 +93,9 @@ class Keeper:
     def round(self) -> None:
         """Do what is due, and set the time of the next round."""
         began = self._clock.monotonic()
-        # Whatever escapes, such as an extension's SystemExit, the next one is not due at once.
+        # Whatever escapes, the next one is not due at once.
         self._next_round = began + self._backoff.interval_s
+        self._heard_now = False
         try:
             self._next_round = began + self._attempt()
         except PluginBugError as exc:
@@ -105,12 +103,20 @@ class Keeper:
             self._failed(exc)
         except RegistryError as exc:
             self._failed(exc)
-        except Exception as exc:
-            _logger.exception(
-                "%s: the keeper met an error that nobody foresaw; it goes on", self._backend.name
-            )
-            self._failed(PluginBugError(f"unforeseen {type(exc).__name__} in the keeper"))
+        except BaseException as exc:  # noqa: BLE001 - asyncio's CancelledError and SystemExit too
+            self._met_unforeseen(exc)
         self._table.announce()
+
+    def _met_unforeseen(self, error: BaseException) -> None:
+        """Count as one failed beat what no plugin may raise."""
+        _logger.error(
+            "%s: the keeper met an error that nobody foresaw; it goes on",
+            self._backend.name,
+            exc_info=error,
+        )
+        bug = PluginBugError(f"unforeseen {type(error).__name__} in the keeper")
+        self._table.doubt(self._table.written(), bug)
+        self._failed(bug)
 
     def _attempt(self) -> float:
         """Make the calls of a round; return the seconds from its begin until the next.
@@ -118,7 +124,13 @@ class Keeper:
         The sign of life comes first: whatever becomes of the rest, those that live must not die.
         """
         written = self._table.written()
-        in_time = not written or self._beat(written)
+        try:
+            in_time = not written or self._beat(written)
+        except UnavailableError:
+            raise
+        except RegistryError:
+            self._remove_owed()  # a refusal is an answer, and what is owed need not wait for it
+            raise
         try:
             removals = self._remove_owed()
         except UnavailableError:
@@ -140,13 +152,15 @@ class Keeper:
             self._heard()
 
     def _heard(self, valid_for_s: float | None = None) -> None:
+        self._heard_now = True
         self._backoff.heard(self._clock.monotonic(), valid_for_s)
         self._listener.backend_answered()
 
     def _failed(self, error: RegistryError) -> None:
         self._backoff.failed(timed_out=isinstance(error, TimedOutError))
         if isinstance(error, UnavailableError):
-            self._listener.backend_failed(error)
+            if not self._heard_now:  # else the backend is there
+                self._listener.backend_failed(error)
         elif not isinstance(error, PluginBugError):
             # A refusal is an answer: what is watched can still be true.
             self._listener.backend_answered()
@@ -188,48 +202,36 @@ class Keeper:
 
     def _beat(self, written: Sequence[Claim]) -> bool:
         """Give a sign of life for all; return whether there was time for every one."""
+        interval_s, patience_s = self._backoff.interval_s, self._backoff.patience_s
         if "keep_alive" in self._backend.abilities:
-            return self._beat_all(written, self._backoff.patience_s)
-        # Each record is written again, which must not meet another write, and takes its time.
-        claims = self._table.claim_idle(_is_written)
-        claims.sort(key=lambda claim: claim.entry.last_success or _NEVER)
-        try:
-            return not claims or self._beat_all(claims, self._backoff.interval_s, writes=True)
-        finally:
-            self._table.release(claims)
+            self._beat_all(written, patience_s)
+            return True
+        done, in_time = self._rewriting.beat(written, interval_s, patience_s)
+        if done:
+            self._heard(self._backend.ttl_s)
+        return in_time
 
-    def _beat_all(
-        self, claims: Sequence[Claim], patience_s: float, *, writes: bool = False
-    ) -> bool:
+    def _beat_all(self, claims: Sequence[Claim], patience_s: float) -> None:
         try:
             beat = self._backend.keep_alive([claim.info for claim in claims], patience_s)
         except RegistryError as exc:
-            if writes:
-                self._writer.unanswered(claims, exc)
             self._table.doubt(claims, exc)
             raise
-        lost = {item.info.identity: item for item in beat.lost}
-        self._take_in(claims, lost, writes=writes)
+        self._take_in(claims, {item.info.identity: item for item in beat.lost})
         self._heard(beat.valid_for_s)
-        return not writes or all(item.error or item.why is not Why.FAILED for item in beat.lost)
 
-    def _take_in(
-        self, claims: Sequence[Claim], lost: Mapping[Identity, Lost], *, writes: bool
-    ) -> None:
+    def _take_in(self, claims: Sequence[Claim], lost: Mapping[Identity, Lost]) -> None:
         if not lost:
             self._table.seen_alive(claims)
             return
         self._table.seen_alive(claim for claim in claims if claim.info.identity not in lost)
         for claim in claims:
             if (item := lost.get(claim.info.identity)) is not None:
-                self._take_in_loss(claim, item, writes=writes)
+                self._take_in_loss(claim, item)
 
-    def _take_in_loss(self, claim: Claim, lost: Lost, *, writes: bool) -> None:
+    def _take_in_loss(self, claim: Claim, lost: Lost) -> None:
         if lost.why is Why.FAILED:
-            error = lost.error or NotReachedError()
-            if writes:
-                self._writer.unanswered([claim], error)
-            self._table.doubt([claim], error)
+            self._table.doubt([claim], lost.error)
         else:
             state = State.LOST if lost.why is Why.GONE else State.SUPERSEDED
             self._table.settle(claim, state, lost.error)
@@ -267,5 +269,5 @@ class _Removals(NamedTuple):
     left: int
 
 
-def _is_written(entry: Entry) -> bool:
-    return entry.wanted and entry.state is not State.PENDING
+def _can_beat(entry: Entry) -> bool:
+    return entry.wanted and entry.state is not State.PENDING and not entry.callers

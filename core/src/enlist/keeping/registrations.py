@@ -87,6 +87,8 @@ class Registrations:
                 entry.callers -= 1
                 if agreed and ticket.generation > entry.agreed_generation:
                     entry.agreed, entry.agreed_generation = ticket.info, ticket.generation
+                    if entry.fell_back:  # a newer call has failed meanwhile
+                        self._fall_back(entry, None)
             self._wake()
 
     def _want(self, info: Info) -> Claim:
@@ -108,6 +110,7 @@ class Registrations:
     def _renew(self, entry: Entry) -> None:
         """Begin a generation, before which every claim on the entry was made in vain."""
         entry.generation = next(self._generations)
+        entry.fell_back = False
         self._written = None
 
     @staticmethod
@@ -124,15 +127,21 @@ class Registrations:
             self._check_open()
             entry = self._entry_of(info)
             entry.callers += 1
-            leaving = entry.generation and not entry.wanted
-            return self._claim_on(entry) if leaving else self._unwant(entry)
+            if entry.wanted or not entry.generation:
+                return self._unwant(entry)
+            self._disagree(entry)
+            return self._claim_on(entry)
 
     def _unwant(self, entry: Entry) -> Claim:
         self._renew(entry)
         entry.wanted = False
-        entry.agreed, entry.agreed_generation = None, entry.generation
+        self._disagree(entry)
         self._set_state(entry, State.LEAVING, None)
         return self._claim_on(entry)
+
+    @staticmethod
+    def _disagree(entry: Entry) -> None:
+        entry.agreed, entry.agreed_generation, entry.fell_back = None, entry.generation, False
 
     def _check_open(self) -> None:
         if self._closed:
@@ -192,6 +201,15 @@ class Registrations:
                     entry.claimed_by = entry.generation
                     claims.append(self._claim_on(entry))
         return claims
+
+    def claim(self, claim: Claim) -> bool:
+        """Claim this one for a beat that writes; return False if somebody else is writing it."""
+        with self._lock:
+            entry = claim.entry
+            if entry.claimed_by or entry.callers or not claim.is_current:
+                return False
+            entry.claimed_by, entry.tried_at = claim.generation, self._clock.monotonic()
+            return True
 
     def claim_next(self, chosen: Callable[[Entry], bool], deadline: Deadline) -> list[Claim]:
         """Claim as :meth:`claim_idle` does, but wait until one that is chosen is idle.
@@ -306,17 +324,18 @@ class Registrations:
     def take_back(self, ticket: Claim, error: RegistryError) -> None:
         """Undo a ``want`` that failed: what was agreed before is wanted again, or nothing is."""
         with self._lock:
-            entry = ticket.entry
-            if not ticket.is_current:
-                return
-            self._renew(entry)
-            entry.takes_over = False
-            if entry.agreed is None:
-                entry.wanted = False
-                self._set_state(entry, State.LEAVING, error)
-            else:
-                entry.info = entry.agreed
-                self._set_state(entry, State.LOST, error)
+            if ticket.is_current:
+                self._fall_back(ticket.entry, error)
+
+    def _fall_back(self, entry: Entry, error: RegistryError | None) -> None:
+        self._renew(entry)
+        entry.takes_over, entry.fell_back = False, True
+        entry.wanted = entry.to_write = entry.agreed is not None
+        if entry.agreed is None:
+            self._set_state(entry, State.LEAVING, error)
+        else:
+            entry.info = entry.agreed
+            self._set_state(entry, State.LOST, error)
 
     def forget(self, claims: Iterable[Claim], *, for_good: bool = False) -> None:
         """Drop entries whose removal is confirmed.
@@ -342,7 +361,7 @@ class Registrations:
             self._set_state(entry, State.LEAVING, None)
             return
         self._set_state(entry, State.LEFT, None)
-        entry.generation = 0
+        entry.generation, entry.fell_back = 0, False
         self._written = None
         del self._entries[entry.info.identity]
 
