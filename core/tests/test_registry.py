@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -626,6 +627,30 @@ def test_knows_whether_the_backend_is_on_this_machine(target: object, *, is_loca
     """A loopback address is of use there, and a mistake anywhere else."""
     with open_registry(target) as registry:
         assert registry.is_local is is_local
+
+
+def test_a_wait_ends_when_the_last_of_several_registries_is_closed(pair: Sequence[str]) -> None:
+    """Nobody waits for what cannot come any more."""
+    with ExitStack() as opened:
+        members = [opened.enter_context(open_registry(one)) for one in pair]
+        both = opened.enter_context(open_registry(members))
+        resolver = opened.enter_context(both.resolver("echo"))
+        resolver.wait_for(0)
+        ended: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                resolver.wait_for(1, dt.timedelta(hours=1))
+            except ClosedError as exc:
+                ended.append(exc)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        for member in members:
+            member.close()
+        waiting.join(20)
+
+        assert ended
 
 
 def test_waits_for_and_tells_of_what_any_of_several_registries_has(pair: Sequence[str]) -> None:

@@ -422,6 +422,7 @@ def test_on_change_tells_of_the_end(closed: str, world: Watching) -> None:
     resolver.on_change(lambda _: None, ended=lambda: told.append("never"))()
 
     (resolver if closed == "resolver" else world.watches).close()
+    resolver.close()
 
     assert told == ["end"]
 
@@ -549,6 +550,30 @@ def test_use_of_an_abandoned_watch_opens_another_and_keeps_the_subscriptions(
     eventually(lambda: [each.instances for each in told] == [(B,)], why="the callback is told")
     resolver.close()
     assert second.watches.active() == ()
+    inherited.stop()
+    assert inherited.join(10.0)
+
+
+def test_first_list_is_waited_for_anew_with_an_abandoned_watch(world: Watching) -> None:
+    """In a forked child no list has come yet, whatever the parent had."""
+    second = Watching()
+    worlds = [world, second]
+    resolver = Resolver(
+        lambda: worlds.pop(0).watches.open("echo"), clock=SystemClock(), timeout_s=30.0
+    )
+    inherited = world.watches._watches["echo"]
+    world.source.opened(1).list(A)
+    assert resolver.wait_for(1, LONG) == (A,)
+    assert resolver.waiting_for_first_list().is_over()
+    world.watches.abandon()
+
+    waiting = resolver.waiting_for_first_list()
+
+    assert not waiting.is_over()
+    second.source.opened(1).list(B)
+    assert resolver.wait_for(1, LONG) == (B,)
+    assert waiting.is_over()
+    resolver.close()
     inherited.stop()
     assert inherited.join(10.0)
 

@@ -90,11 +90,11 @@ class MergedView:
     def wait_until(self, wanted: Callable[[Snapshot], bool], timeout_s: float) -> None:
         """Wait until the union is as wanted, all views have ended, or the seconds have passed."""
 
-        def wake(_: Snapshot) -> None:
+        def wake(*_: Snapshot) -> None:
             with self._changed:
                 self._changed.notify_all()
 
-        ends = [view.subscribe(wake) for view in self._views]
+        ends = [view.subscribe(wake, wake) for view in self._views]
         try:
             with self._changed:
                 self._changed.wait_for(

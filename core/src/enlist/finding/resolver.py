@@ -157,6 +157,7 @@ class Resolver:
 
     def waiting_for_first_list(self) -> Waiting:
         """Return what the first :meth:`pick` waits for, for whoever waits in another way."""
+        self._usable()  # in a forked child the list and the time for it are its own
         left_s = self._first_list_by.left_s
         return Waiting(left_s, lambda: self._is_over(0), lambda: self._found(0, left_s))
 

@@ -54,9 +54,10 @@ class Subscription:
             self._remove()
 
     def close(self) -> None:
-        """Follow no longer, and tell of the end."""
+        """Follow no longer, and tell of the end, unless the watch has done so at its own."""
+        goes_on = self._watch.abandoned or self._watch.current is not None
         self.end()
-        if self._ended is not None:
+        if goes_on and self._ended is not None:
             call(self._watch.service_name, self._ended)
 
     def look(self) -> None:
