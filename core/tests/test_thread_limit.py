@@ -1,5 +1,6 @@
 """A process at its limit of threads: told what to do, nothing half done, and well afterwards."""
 
+import asyncio
 import datetime as dt
 import logging
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from core.tests.scripted_source import A, Watching
 from enlist import Info, Registry, UnavailableError, hookimpl, open_registry
+from enlist.aio import open_registry as aopen_registry
 from enlist.local import LocalOptions
 from enlist.local.plugin import LocalRegistry
 from tests.waiting import eventually
@@ -67,6 +69,36 @@ def test_nothing_is_registered_that_nobody_could_keep(
         limit.names = None
         call(registry)
         assert registry.resolve("echo") == (ECHO,)
+
+
+def test_nothing_is_opened_where_there_is_no_thread_at_all(url: str, limit: Limit) -> None:
+    """A limit is no interpreter without threads, and is told as what it is."""
+    limit.names = ""
+    with pytest.raises(UnavailableError, match=TOLD):
+        open_registry(url)
+
+
+def test_nothing_is_left_to_keep_after_a_removal(url: str, limit: Limit) -> None:
+    """Deregistering what is not there needs no keeper."""
+    with open_registry(url) as registry:
+        limit.names = "enlist-keeper"
+        registry.deregister(ECHO)
+
+
+def test_a_call_that_got_no_thread_is_not_made_later(url: str, limit: Limit) -> None:
+    """The executor of asyncio's twin keeps in its queue what it could not begin."""
+
+    async def story() -> None:
+        async with aopen_registry(url) as registry:
+            limit.names = "enlist-aio"
+            with pytest.raises(UnavailableError, match=TOLD):
+                await registry.register(ECHO)
+            limit.names = None
+            assert await registry.resolve("echo") == ()
+            assert registry.status() == ()
+            await registry.register(ECHO)
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("names", ["enlist-keeper", "enlist-watch"])

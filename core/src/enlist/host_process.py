@@ -12,7 +12,7 @@ from typing import Final
 
 from enlist.errors import UnavailableError, UnsupportedError
 
-__all__ = ["check_threads", "start_thread"]
+__all__ = ["check_threads", "is_thread_limit", "start_thread", "too_many_threads"]
 
 _INSTEAD: Final = (
     "keep the server enlisted from a process of its own instead, such as with 'enlist run', "
@@ -26,6 +26,7 @@ def check_threads() -> None:
     Raises:
         UnsupportedError: uWSGI runs without threads, gevent or eventlet has replaced them, or
             this is a subinterpreter that allows none in the background.
+        UnavailableError: the system gives no further thread now.
     """
     # Only the server's own module has this: an application's may be called uwsgi too.
     if not getattr(sys.modules.get("uwsgi"), "has_threads", True):
@@ -43,6 +44,8 @@ def check_threads() -> None:
         trial.start()
         trial.join()
     except RuntimeError as exc:
+        if is_thread_limit(exc):
+            raise too_many_threads(exc) from exc
         raise UnsupportedError(
             f"this interpreter allows no background threads ({exc}); open the registry in the main "
             "interpreter of the process"
@@ -58,10 +61,20 @@ def start_thread(thread: threading.Thread) -> None:
     try:
         thread.start()
     except RuntimeError as exc:
-        raise UnavailableError(
-            f"no thread could be started ({exc}); have the process use fewer, or raise its limit: "
-            "`ulimit -u`, or the pids limit of its container"
-        ) from exc
+        raise too_many_threads(exc) from exc
+
+
+def is_thread_limit(error: RuntimeError) -> bool:
+    """Return whether a thread did not start because the system gives no further one."""
+    return "can't start new thread" in str(error)
+
+
+def too_many_threads(error: RuntimeError) -> UnavailableError:
+    """Return the error that says so, and what to do."""
+    return UnavailableError(
+        f"no thread could be started ({error}); have the process use fewer, or raise its limit: "
+        "`ulimit -u`, or the pids limit of its container"
+    )
 
 
 def _replaced_threads() -> str | None:

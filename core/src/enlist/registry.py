@@ -219,7 +219,8 @@ class Registry:
         try:
             session.calls.deregister(info, deadline)
         finally:
-            session.supervisor.ensure_running()
+            if len(session.table):
+                session.supervisor.ensure_running()
 
     def status(self) -> tuple[Status, ...]:
         """Return every registration of this process as it stands. Sends nothing."""

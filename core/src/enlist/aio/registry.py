@@ -18,7 +18,7 @@ from enlist.errors import ClosedError, TimedOutError
 from enlist.finding.resolver import Resolver
 from enlist.info import Info
 from enlist.opening import AnyRegistry
-from enlist.own_thread import in_own_thread
+from enlist.own_thread import in_own_thread, queued
 from enlist.registry import Readiness
 from enlist.states import Status
 
@@ -157,7 +157,7 @@ class AsyncRegistry:
             raise ClosedError(
                 f"registry {self.name!r} was closed; open another with open_registry()"
             )
-        return self._threads.submit(call)
+        return queued(self._threads, call)
 
     async def _undoable(
         self, call: Callable[[], _T], infos: Sequence[Info], timeout: dt.timedelta | None
@@ -168,7 +168,7 @@ class AsyncRegistry:
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            undoing = self._threads.submit(work.undo) if work.cancel() else future
+            undoing = queued(self._threads, work.undo) if work.cancel() else future
             self._undoing.began(infos, undoing)
             raise
 
