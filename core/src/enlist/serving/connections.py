@@ -8,6 +8,7 @@ end of the process cuts the calls that they run.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,8 +27,8 @@ class Connections:
     def __init__(self) -> None:
         """Begin with none."""
         self._changed = threading.Condition()
-        # By id: each is held by the thread that answers it until it is closed.
-        self._open: set[int] = set()
+        # By id, each with what keeps that id from being another's.
+        self._open: dict[int, object] = {}
 
     def wait(self, within_s: float) -> int:
         """Wait until all are closed, and return how many are not after that many seconds."""
@@ -36,14 +37,25 @@ class Connections:
             return len(self._open)
 
     def opened(self, request: _Request) -> None:
-        """Note one that was accepted."""
+        """Note one that was accepted; it is closed at the latest when nobody has it any more.
+
+        A server may begin TLS in the thread that answers, and close the new socket instead of this
+        one, which that thread holds until its end. A pool may close it without a word.
+        """
+        key = id(request)
         with self._changed:
-            self._open.add(id(request))
+            try:
+                self._open[key] = weakref.ref(request, lambda _: self._ended(key))
+            except TypeError:  # the pair that UDP has
+                self._open[key] = request
 
     def closed(self, request: _Request) -> None:
         """Note the end of one."""
+        self._ended(id(request))
+
+    def _ended(self, key: int) -> None:
         with self._changed:
-            self._open.discard(id(request))
+            self._open.pop(key, None)
             self._changed.notify_all()
 
 
