@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,8 +20,11 @@ import pytest
 
 from core.tests.serving_world import ENDS_WITHIN_S, ROOT, found
 from core.tests.web_app import PID, SLOWLY
+from enlist.frameworks.gunicorn import _Stay
 from enlist.info import Info
 from enlist.opening import open_registry
+from enlist.serving.listening import listen_address
+from enlist.serving.server_options import as_options
 from tests.servers.ports import free_port
 from tests.waiting import eventually
 
@@ -253,6 +257,40 @@ def test_reload_that_cannot_be_enlisted_is_told_and_ends_nothing(gunicorn: Gunic
     eventually(lambda: gunicorn.said.count("until the next reload") == 2, within_s=30, why="again")
     gunicorn.told(signal.SIGTERM)
     assert gunicorn.ended() == 0, gunicorn.said
+
+
+def test_stay_that_fails_just_as_a_reload_ends_it_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread, which may look at any moment whether it is leaving, calls nobody back then."""
+    fails = threading.Event()
+    calls: list[str] = []
+    monkeypatch.setattr("enlist.frameworks.gunicorn._go_on", lambda: calls.append("go on"))
+
+    class Failing(_Stay):
+        @property
+        def leaving(self) -> bool:
+            return self._is_leaving
+
+        @leaving.setter
+        def leaving(self, leaving: bool) -> None:
+            self._is_leaving = leaving
+            if leaving:
+                fails.set()
+                self._thread.join()
+
+    def ready() -> None:
+        fails.wait()
+        raise ZeroDivisionError
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = as_options("echo", registry=f"local:{tmp_path}/registry")
+        stay = Failing(options, listen_address(listener), ready, is_first=False)
+        stay.worker_is_ready()
+        stay.begin()
+        stay.end()
+    assert stay.over
+    assert calls == []
 
 
 def test_sigterm_has_the_workers_serve_on(gunicorn: Gunicorn) -> None:

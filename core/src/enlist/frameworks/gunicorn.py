@@ -141,8 +141,8 @@ class _Stay:
 
     def end(self) -> None:
         """Leave without a drain, and wait for that no longer than one call may take."""
+        self._ended = _nothing  # first: one that fails meanwhile looks at what follows
         self.leaving = True
-        self._ended = _nothing
         registration = self._enlistment.registration
         timeout = DEFAULT_TIMEOUT if registration is None else registration.registry.timeout
         self._enlistment.server_ended()
