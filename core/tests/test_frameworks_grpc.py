@@ -166,10 +166,10 @@ def test_bind_takes_a_port_whose_last_connection_is_just_over(server: grpc.Serve
 
 
 def test_bind_does_not_take_a_unix_socket_from_another_server(
-    server: grpc.Server, other: grpc.Server, tmp_path: Path
+    server: grpc.Server, other: grpc.Server, socket_folder: Path
 ) -> None:
     """The file of a server that is there stays its own; one that is left over is replaced."""
-    path = f"{tmp_path}/s"
+    path = f"{socket_folder}/s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
     addr = bind(other, f"unix:{path}")
