@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from core.tests.serving_world import Program, found
+from core.tests.serving_world import ENDS_WITHIN_S, Program, found
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("cli_server.py")
@@ -21,6 +22,7 @@ __all__ = [
     "ROOT",
     "SERVER",
     "Program",
+    "end",
     "enlist_process",
     "found",
     "interruptible",
@@ -43,13 +45,17 @@ def server(mode: str, port: int) -> tuple[str, ...]:
     return (sys.executable, "-W", "error", str(SERVER), mode, str(port))
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """Have the command end what it runs, and wait for no drain.
+def end(process: subprocess.Popen[str], within_s: float = ENDS_WITHIN_S) -> None:
+    """Have the command end what it runs, and wait for no drain; kill it where it hears nothing.
 
     It is told again and again: two signals that are on their way at once arrive as one.
     """
+    deadline = time.monotonic() + within_s
     while process.poll() is None:
-        process.terminate()
+        if time.monotonic() < deadline:
+            process.terminate()
+        else:
+            process.kill()
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from core.tests.cli_server import TERM_STATUS
-from core.tests.cli_world import Program, enlist_process, found, interruptible, server
+from core.tests.cli_world import Program, end, enlist_process, found, interruptible, server
 from enlist.cli.program import run_program
 from tests.servers.ports import free_port
 from tests.waiting import eventually
@@ -430,19 +431,38 @@ def test_run_waits_for_a_command_that_may_not_be_signalled(place: str, port: int
     options = ("--service", "web", "--port", str(port), "--drain", "0s", "--")
     wrapper = [sys.executable, "-W", "error", "-c", FORBIDDING]
     with enlist_process(place, "run", *options, *server("crash", port), wrapper=wrapper) as program:
-        enlisted(place)
-        program.told(signal.SIGUSR1)
-        program.told(signal.SIGTERM)
-        gone(place)
-        assert program.process.stdin is not None
-        program.process.stdin.write("\n")
-        program.process.stdin.flush()
-        status = program.ended()
+        command = psutil.Process(int(program.says("pid")))
+        try:
+            enlisted(place)
+            program.told(signal.SIGUSR1)
+            program.told(signal.SIGTERM)
+            gone(place)
+            assert program.process.stdin is not None
+            program.process.stdin.write("\n")
+            program.process.stdin.flush()
+            status = program.ended()
+        finally:
+            with suppress(psutil.NoSuchProcess):  # it has ended where all is well
+                command.kill()
 
     assert status == 3
     for name in ("SIGUSR1", "SIGTERM"):
         assert f"{name} may not be sent to the command" in program.errors
     assert "run enlist itself as that user" in program.errors
+
+
+def test_end_kills_a_command_that_does_not_hear() -> None:
+    """A test of a command that hangs fails, rather than never to end."""
+    code = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as deaf:
+        assert deaf.stdout is not None
+        deaf.stdout.readline()
+        end(deaf, within_s=0.1)
+        assert deaf.returncode == -signal.SIGKILL
 
 
 def test_run_leaves_a_command_that_may_not_be_signalled_after_a_failed_start(
