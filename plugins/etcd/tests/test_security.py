@@ -14,6 +14,8 @@ from enlist.hookspecs import Why
 from enlist_etcd.client import Client
 from enlist_etcd.connection import Connection, OnStop
 from enlist_etcd.deadline import Deadline
+from enlist_etcd.failures import refusal_of
+from enlist_etcd.messages import KEEP_ALIVE, Message, Method
 from enlist_etcd.plugin import EtcdRegistry
 from plugins.etcd.tests.making import CALL_S, MakeInfo, MakePlugin
 from tests.following import Follower
@@ -331,6 +333,65 @@ def test_keep_alive_renews_while_the_password_file_lags_behind(
         assert "Check username and the password" in str(error)
     assert "go unnoticed" not in caplog.text
     file.write_text("new")
+    assert plugin.keep_alive([info], CALL_S).lost == []
+
+
+@pytest.fixture
+def asks_for_tokens(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Have etcd refuse to renew a lease with these tokens, as newer ones do, and with none."""
+    call, refused = Connection.call, {""}
+
+    def checked(
+        connection: Connection,
+        method: Method,
+        request: Message,
+        timeout_s: float,
+        token: str,
+        on_stop: OnStop | None = None,
+    ) -> Message:
+        if method is KEEP_ALIVE and token in refused:
+            said = "invalid auth token" if token else "user name is empty"
+            failure = refusal_of(f"etcdserver: {said}", "newer")
+            assert failure is not None
+            raise failure
+        return call(connection, method, request, timeout_s, token, on_stop)
+
+    monkeypatch.setattr(Connection, "call", checked)
+    return refused
+
+
+def test_keep_alive_logs_in_anew_where_a_renewal_needs_a_token(
+    plugin: EtcdRegistry, make_info: MakeInfo, asks_for_tokens: set[str]
+) -> None:
+    """A token that has ended is no reason to lose the lease, whichever call meets it first."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    assert plugin.keep_alive([info], CALL_S).lost == []
+    tokens = plugin._open().client._tokens
+    assert tokens._current
+    asks_for_tokens.add(tokens._current)
+    assert plugin.keep_alive([info], CALL_S).lost == []
+    assert tokens._current not in asks_for_tokens
+
+
+@pytest.mark.usefixtures("asks_for_tokens")
+def test_keep_alive_tells_of_the_login_where_a_renewal_needs_a_token(
+    make_plugin: MakePlugin,
+    etcd_auth_server: EtcdServer,
+    make_info: MakeInfo,
+    tmp_path: Path,
+) -> None:
+    """That etcd takes nobody without a token would be news to no user who has given a password."""
+    file = tmp_path / "password"
+    file.write_text(SECRET)
+    plugin = make_plugin(etcd_auth_server.endpoint, username="service", password_file=file)
+    info = make_info()
+    plugin.register(info, CALL_S)
+    plugin._open().client._tokens._current = None
+    file.write_text("wrong-password")
+    with pytest.raises(UnauthorisedError, match="Check username and the password"):
+        plugin.keep_alive([info], CALL_S)
+    file.write_text(SECRET)
     assert plugin.keep_alive([info], CALL_S).lost == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from enlist.backend_options import HostPort, read_secret
-from enlist.errors import RegistryError, TimedOutError, UnavailableError
+from enlist.errors import RegistryError, TimedOutError, UnauthorisedError, UnavailableError
 from enlist_etcd.connection import Connection, OnStop, Stream
 from enlist_etcd.connections import Connections
 from enlist_etcd.deadline import Deadline
@@ -25,7 +25,8 @@ from enlist_etcd.tokens import Tokens
 __all__ = ["Client"]
 
 _TRY_NEXT = frozenset({Kind.BROKEN, Kind.TIMED_OUT, Kind.ELSEWHERE})
-# etcd renews a lease for whoever knows its id, so that a login that fails ends no record.
+# Older versions of etcd renew a lease for whoever knows its id: there a login that fails ends no
+# record. Since 3.4.42, 3.5.28 and 3.6.9 they ask for a token here too.
 _FREE = frozenset({KEEP_ALIVE})
 _NO_AUTHENTICATION = "authentication is not enabled"
 
@@ -178,10 +179,30 @@ class Client:
         deadline: Deadline,
         on_stop: OnStop | None,
     ) -> Message:
-        """Call with the token; once more with a new one where it is no longer valid."""
+        """Call as the user, where there is one; without a login, if that failed and may do so."""
         if not self._options.username:
             return connection.call(method, request, deadline.left_s(), "", on_stop)
-        token = "" if method in _FREE else self._token(connection, deadline, on_stop)
+        try:
+            return self._as_user(connection, method, request, deadline, on_stop)
+        except CallFailedError as exc:
+            if method not in _FREE or not isinstance(exc.error, UnauthorisedError):
+                raise
+            refusal = exc
+        try:
+            return connection.call(method, request, deadline.left_s(), "", on_stop)
+        except CallFailedError:
+            raise refusal from None
+
+    def _as_user(
+        self,
+        connection: Connection,
+        method: Method,
+        request: Message,
+        deadline: Deadline,
+        on_stop: OnStop | None,
+    ) -> Message:
+        """Call with the token; once more with a new one where it is no longer valid."""
+        token = self._token(connection, deadline, on_stop)
         call = partial(connection.call, method, request, on_stop=on_stop)
         try:
             return call(deadline.left_s(), token)
