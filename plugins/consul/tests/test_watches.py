@@ -17,6 +17,7 @@ from enlist.errors import TimedOutError, UnavailableError
 from enlist.stopping import StopToken
 from enlist_consul import watches
 from enlist_consul.blocking import Allowance, next_index
+from enlist_consul.client import MOST_CONNECTIONS
 from enlist_consul.connection import Answer
 from enlist_consul.listing import Listing
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin, silent_port
@@ -106,10 +107,53 @@ def test_watch_beyond_the_most_of_a_silent_agent_ends_at_once(
     """What is asked for every now and then does not wait for its answer once it is stopped."""
     proxy = make_proxy(consul_server.endpoint)
     proxy.swallow()
-    follower = Follower(make_plugin(proxy.endpoint, max_watches=0), "nobody")
+    plugin = make_plugin(proxy.endpoint, max_watches=0)
+    follower = Follower(plugin, "nobody")
     eventually(lambda: proxy.accepted, why="it has connected")
     assert follower.end() < STOP_S
     assert follower.error is None
+    assert plugin._open().client.breaks == 0  # that it was stopped tells nothing of the agent
+
+
+def test_watch_beyond_the_most_that_waits_for_its_turn_ends_at_once(
+    make_plugin: MakePlugin, consul_server: ConsulServer
+) -> None:
+    """While calls use all connections it asks for nothing, and holds nobody up."""
+    plugin = make_plugin(consul_server.endpoint, max_watches=0)
+    turns = plugin._open().client._free
+    for _ in range(MOST_CONNECTIONS):
+        turns.acquire()
+    follower = Follower(plugin, "nobody")
+    eventually(lambda: follower.stop._callbacks, why="it has begun")
+    assert follower.end() < STOP_S
+    assert follower.error is None
+    assert follower.lists.empty()
+
+
+def test_watches_beyond_the_most_share_the_connections_of_calls(
+    make_plugin: MakePlugin,
+    consul_server: ConsulServer,
+    make_proxy: MakeProxy,
+    make_info: MakeInfo,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However often they ask, they make none of their own, and leave nothing to be ended."""
+    monkeypatch.setattr(watches, "POLL_S", 0.5)
+    writer, proxy = make_plugin(consul_server.endpoint), make_proxy(consul_server.endpoint)
+    plugin = make_plugin(proxy.endpoint, max_watches=0)
+    followers = [Follower(plugin, name) for _ in range(2 * MOST_CONNECTIONS)]
+    infos = [make_info(), make_info()]
+    for number, info in enumerate(infos, 1):
+        writer.register(info, CALL_S)
+        for follower in followers:
+            follower.until(infos[:number])
+            assert len(follower.stop._callbacks) == 1
+    assert proxy.accepted <= MOST_CONNECTIONS
+    plugin.probe(CALL_S)
+    for follower in followers:
+        assert follower.end() < STOP_S
+        assert follower.error is None
 
 
 def test_watch_that_cannot_connect_ends_at_once(make_plugin: MakePlugin) -> None:

@@ -16,11 +16,15 @@ from enlist_consul.deadline import Deadline
 from enlist_consul.failures import hidden, refused
 from enlist_consul.operations import Request
 from enlist_consul.options import ConsulOptions
+from enlist_consul.shutter import Shutter
 
 __all__ = ["Client", "Line"]
 
 MOST_CONNECTIONS: Final = 16
 """At a time, apart from those of watches: an agent accepts 200 from one host by default."""
+
+_SLICE_S: Final = 0.1
+"""Whoever waits for a turn looks so often whether it was stopped."""
 
 _STATES: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _FILTERED: Final = "X-Consul-Results-Filtered-By-ACLs"
@@ -54,12 +58,13 @@ class Client:
         """
         return self._breaks
 
-    def call(self, request: Request, deadline: Deadline) -> Answer:
+    def call(self, request: Request, deadline: Deadline, shutter: Shutter | None = None) -> Answer:
         """Make a request.
 
         Args:
             request: what to ask.
             deadline: by when it has to be answered.
+            shutter: ends it before its time.
 
         Returns:
             The answer: its status is 200, unless the request says that another one tells more.
@@ -67,10 +72,10 @@ class Client:
         Raises:
             RegistryError: the agent did not answer, or refused.
         """
-        if not self._free.acquire(timeout=deadline.left_s()):
-            raise TimedOutError(f"Consul: {MOST_CONNECTIONS} requests at a time took too long.")
+        shutter = shutter or Shutter()
+        self._wait_for_turn(deadline, shutter)
         try:
-            return self._checked(request, *self._exchanged(request, deadline))
+            return self._checked(request, *self._exchanged(request, deadline, shutter))
         except UnavailableError:
             self._note_break()
             raise
@@ -95,23 +100,32 @@ class Client:
         for connection in idle:
             connection.close()
 
-    def _exchanged(self, request: Request, deadline: Deadline) -> tuple[Answer, str]:
+    def _wait_for_turn(self, deadline: Deadline, shutter: Shutter) -> None:
+        while not self._free.acquire(timeout=min(_SLICE_S, deadline.left_s())):
+            shutter.check()
+            if deadline.passed:
+                raise TimedOutError(f"Consul: {MOST_CONNECTIONS} requests at a time took too long.")
+
+    def _exchanged(
+        self, request: Request, deadline: Deadline, shutter: Shutter
+    ) -> tuple[Answer, str]:
         connection = self._taken()
         try:
-            return self._kept(connection, request, deadline)
+            return self._kept(connection, request, deadline, shutter)
         except UnavailableError as exc:
             # Whatever became of this connection, the others are most likely of no use either.
             self._drop_idle()
             if not connection.used or isinstance(exc, TimedOutError):
                 raise
-        return self._kept(Connection(self._options), request, deadline)
+        return self._kept(Connection(self._options), request, deadline, shutter)
 
     def _kept(
-        self, connection: Connection, request: Request, deadline: Deadline
+        self, connection: Connection, request: Request, deadline: Deadline, shutter: Shutter
     ) -> tuple[Answer, str]:
         """Make a request, and keep the connection for others if that went well."""
         try:
-            answered = self._sent(connection, request, deadline)
+            with shutter.over(connection):
+                answered = self._sent(connection, request, deadline)
         except BaseException:
             connection.close()
             raise

@@ -66,8 +66,8 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether the other side has neither closed it nor sent what nobody asked for."""
-        return self._connection.is_connected
+        """Whether nobody has shut it, and the other side neither closed it nor sent unasked."""
+        return not self._shut and self._connection.is_connected
 
     def exchange(
         self,

@@ -14,7 +14,7 @@ from enlist.errors import (
     UnavailableError,
 )
 
-__all__ = ["NoAclsError", "UnknownCheckError", "broken", "hidden", "refused"]
+__all__ = ["NoAclsError", "StoppedError", "UnknownCheckError", "broken", "hidden", "refused"]
 
 _SHOWN_CHARACTERS: Final = 200
 _DENIED: Final = ("Permission denied", "ACL not found", "lacks permission")
@@ -35,6 +35,10 @@ class UnknownCheckError(RejectedError):
 
 class NoAclsError(RejectedError):
     """The agent has no ACLs, and so nothing to tell of a token. Never leaves this package."""
+
+
+class StoppedError(RegistryError):
+    """Whoever asked does not wait for the answer any more. Never leaves this package."""
 
 
 def broken(exc: Exception, where: object) -> RegistryError:

@@ -18,6 +18,7 @@ from enlist_consul.client import Client, Line
 from enlist_consul.deadline import Deadline
 from enlist_consul.listing import Listing
 from enlist_consul.operations import instances
+from enlist_consul.shutter import Shutter
 
 __all__ = ["Watches"]
 
@@ -27,10 +28,13 @@ LIST_TIMEOUT_S: Final = 10.0
 WAITS_S: Final = (40.0, 50.0)
 """How long to wait for a change; at random, so that watches begun together do not stay so."""
 
+POLL_S: Final = 2.0
+"""How often to ask where no connection is left to wait with."""
+
 # Consul itself waits up to a sixteenth longer.
 _LATER: Final = 1 + 1 / 16
 _LEAST_WAIT_S: Final = 0.01
-_POLL_S: Final = 2.0
+_POLL_TIMEOUT_S: Final = 2.0  # meanwhile it takes one of the turns of calls
 _logger = logging.getLogger(__name__)
 
 
@@ -75,7 +79,7 @@ class Watches:
                 "consul: %d services are watched already; %r is asked for every %g s",
                 self._most,
                 service_name,
-                _POLL_S,
+                POLL_S,
             )
             yield from self._polled(service_name, stop)
             return
@@ -105,8 +109,8 @@ class Watches:
 
     def _polled(self, service_name: str, stop: Stop) -> Iterator[Sequence[Info]]:
         listing, request = Listing(service_name, self._hold_s), instances(service_name)
+        shutter = Shutter()
+        stop.on_stop(shutter.shut)
         while not stop.is_set():
-            with contextlib.closing(self._client.line(stop.on_stop)) as line:
-                answer = line.call(request, Deadline(_POLL_S))
-            yield listing.fill(answer)
-            stop.wait(_POLL_S)
+            yield listing.fill(self._client.call(request, Deadline(_POLL_TIMEOUT_S), shutter))
+            stop.wait(POLL_S)
