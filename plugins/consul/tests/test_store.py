@@ -213,6 +213,19 @@ def test_removal_from_the_catalogue_alone_is_noticed(
     assert set(plugin.resolve(name, CALL_S)) == {info, taken_over}
 
 
+def test_record_that_another_has_taken_makes_no_other_seem_gone(
+    plugin: ConsulRegistry, other: ConsulRegistry, make_info: MakeInfo
+) -> None:
+    """Not even while the agent's node is looked for, by the first of the records."""
+    taken, ours = make_info(), make_info()
+    for info in (taken, ours):
+        plugin.register(info, CALL_S)
+    other.register(taken, CALL_S)
+    for _ in range(4):
+        assert lost(plugin.keep_alive([taken, ours], CALL_S)) == {taken: Why.SUPERSEDED}
+        plugin._open().store._catalog._node = None  # as after an answer that did not come in time
+
+
 def test_removal_of_the_whole_node_is_noticed(
     make_plugin: MakePlugin, consul_dev_server: ConsulServer, make_info: MakeInfo, name: str
 ) -> None:

@@ -81,7 +81,9 @@ class Beats:
         """
         brief = _part(deadline, _SHARE_OF_LOOK)
         if self._is_time_to_compare():
-            return self._catalog.missing(infos, brief), ()
+            # The node is found by the first of them, so that has to be one that we have.
+            known = [info for info in infos if self._store.signs.knows(info)]
+            return (self._catalog.missing(known, brief) if known else ()), ()
         return (), self._store.not_ours(infos, brief)
 
     def _overwritten(self, beaten: Sequence[Info], deadline: Deadline) -> list[Lost]:
