@@ -102,12 +102,17 @@ def test_records_of_which_none_may_be_read_are_unauthorised(
     as_user: AsUser,
     make_plugin: MakePlugin,
     zookeeper_server: ZooKeeperServer,
+    admin: Admin,
     make_info: MakeInfo,
     name: str,
 ) -> None:
-    """An empty list would hide a wrong password, and empty the views of those who have it."""
+    """An empty list would hide a wrong password, and empty the views of those who have it.
+
+    That another registry's folder can be read changes nothing about it.
+    """
     anyone, bob = make_plugin(zookeeper_server.endpoint), as_user("right")
     info = make_info()
+    admin.put(f"/{name}/folder", b"", ephemeral=False)
     anyone.register(info, CALL_S)
     follower = Follower(anyone, name)
     assert follower.next() == [info]

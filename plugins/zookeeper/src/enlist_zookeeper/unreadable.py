@@ -7,7 +7,7 @@ not hide them all; and where nothing can be read, an empty list would hide a wro
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from enlist.errors import UnauthorisedError
 
@@ -46,11 +46,14 @@ class Unreadable:
         for gone in self._errors.keys() - names:
             del self._errors[gone]
 
-    def check(self, readable: Collection[str]) -> None:
-        """Make sure that there is nothing unreadable, or something readable beside it.
+    def check(self, found: Mapping[str, bytes | None]) -> None:
+        """Make sure that there is nothing unreadable, or a record that was read beside it.
+
+        Args:
+            found: what :meth:`without` gave; None stands for what is no record, as a folder.
 
         Raises:
-            UnauthorisedError: nothing that is there can be read.
+            UnauthorisedError: no record that is there can be read.
         """
-        if self._errors and not readable:
+        if self._errors and all(data is None for data in found.values()):
             raise next(iter(self._errors.values()))
