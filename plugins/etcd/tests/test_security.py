@@ -75,7 +75,7 @@ def test_tls_with_a_user_instead_of_a_certificate_registers_and_watches(
         plugin.close(CALL_S)
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("kind", ["file", "folder", "folder beside a file"])
 def test_tls_without_ca_trusts_the_system_s_authorities(
     make_plugin: MakePlugin,
     etcd_tls_server: EtcdServer,
@@ -84,7 +84,7 @@ def test_tls_without_ca_trusts_the_system_s_authorities(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    """Those of OpenSSL, which a company adds its own to, in a file or in a folder."""
+    """Those of OpenSSL, which a company adds its own to, in a file, in a folder or in both."""
     monkeypatch.delenv(GRPC_AUTHORITIES, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
@@ -96,6 +96,8 @@ def test_tls_without_ca_trusts_the_system_s_authorities(
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.tls.ca))
     else:
         (tmp_path / "0123abcd.1").symlink_to(certificates.tls.ca)
+    if kind == "folder beside a file":
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.stranger.certificate))
     make_plugin(etcd_tls_server.endpoint, **chosen).probe(CALL_S)
 
 

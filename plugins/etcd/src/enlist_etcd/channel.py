@@ -69,18 +69,19 @@ def _target(endpoint: HostPort) -> str:
 def _system_authorities() -> bytes | None:
     """Return what OpenSSL trusts on this machine; None to leave the choice to gRPC.
 
-    gRPC would trust a list that it brings along, in which a company's own authority is not. It
-    is left to it where there is no other, and where the user has named gRPC one.
+    OpenSSL takes its file and its folder together. gRPC would trust a list that it brings along,
+    in which a company's own authority is not. It is left to it where there is no other, and where
+    the user has named gRPC one.
     """
     import ssl  # noqa: PLC0415 - it takes a while to load, and few need it
 
     if os.environ.get(_GRPC_AUTHORITIES):
         return None
     paths = ssl.get_default_verify_paths()
-    if paths.cafile:
-        return _content("the system's ca", Path(paths.cafile))
-    named = Path(paths.capath).glob(_BY_HASH) if paths.capath else ()
-    contents = (_content("the system's ca", file) for file in sorted(named) if file.is_file())
+    files = [Path(paths.cafile)] if paths.cafile else []
+    if paths.capath:
+        files += sorted(file for file in Path(paths.capath).glob(_BY_HASH) if file.is_file())
+    contents = [_content("the system's ca", file) for file in files]
     return b"\n".join(filter(None, contents)) or None
 
 
