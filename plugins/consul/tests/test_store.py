@@ -10,6 +10,9 @@ import pytest
 from enlist.errors import InvalidInfoError
 from enlist.hookspecs import Why
 from enlist.info import Info
+from enlist_consul.connection import Answer
+from enlist_consul.deadline import Deadline
+from enlist_consul.operations import Request, service_and_checks
 from enlist_consul.plugin import ConsulRegistry
 from enlist_consul.records import check_id
 from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin, foreign, id_of
@@ -123,6 +126,33 @@ def test_takeover_by_kitex_is_noticed_and_left_alone(
     consul_server.deregister(id_of(info))
     assert lost(plugin.keep_alive([info, ours], CALL_S)) == {info: Why.GONE}
     assert lost(plugin.restore([info], CALL_S)) == {}
+
+
+def test_register_beside_a_look_keeps_its_check(
+    plugin: ConsulRegistry,
+    consul_server: ConsulServer,
+    make_info: MakeInfo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The keeper has read that Kitex has the record with our check; a register takes it back."""
+    info = make_info()
+    plugin.register(info, CALL_S)
+    consul_server.register(foreign(info))
+    client, registering = plugin._open().client, [info]
+    call, look = client.call, service_and_checks(id_of(info))
+
+    def overtaken(request: Request, deadline: Deadline) -> Answer:
+        answer = call(request, deadline)
+        if request == look and registering:
+            plugin.register(registering.pop(), CALL_S)
+        return answer
+
+    monkeypatch.setattr(client, "call", overtaken)
+    for _ in range(2):
+        plugin.keep_alive([info], CALL_S)
+    assert not registering
+    assert checks_of(consul_server, info) == [check_id(info, plugin._owner)]
+    assert [lost(plugin.keep_alive([info], CALL_S)) for _ in range(2)] == [{}, {}]
 
 
 def checks_of(server: ConsulServer, info: Info) -> list[str]:

@@ -51,6 +51,7 @@ class Signs:
         self._fresh_s = ttl_s * _SHARE_OF_TTL
         self._breaks = breaks
         self._newest: dict[str, Sign] = {}
+        self._writes: dict[str, object] = {}
 
     def now(self, info: Info) -> Sign:
         """Return the sign of life that a request which is sent now will be, once answered."""
@@ -69,7 +70,12 @@ class Signs:
         key = service_id(info)
         before = self._newest.get(key)
         self._newest[key] = Sign(check_id(info, self._owner), _NEVER, 0)
+        self._writes[key] = object()
         return before
+
+    def last_write(self, info: Info) -> object:
+        """Return what no other register has than that which began last; None without any."""
+        return self._writes.get(service_id(info))
 
     def may_be_critical(self, info: Info, before: Sign | None) -> bool:
         """Return whether the agent may have had the check of ``info``, in the state critical.
@@ -90,6 +96,7 @@ class Signs:
     def forget(self, info: Info) -> None:
         """Hear that the agent has no such record of ours."""
         self._newest.pop(service_id(info), None)
+        self._writes.pop(service_id(info), None)
 
     def knows(self, info: Info) -> bool:
         """Return whether the agent may have a record of ours, as far as is known."""

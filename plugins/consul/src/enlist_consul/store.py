@@ -247,12 +247,15 @@ class Store:
         return [Lost(info, Why.GONE) for info in missing]
 
     def _holder(self, info: Info, deadline: Deadline) -> Holder:
+        before = self.signs.last_write(info)
         answer = self._client.call(service_and_checks(service_id(info)), deadline)
         if answer.status == HTTPStatus.NOT_FOUND:
             return Holder.NOBODY
         found = answer.json()
         if owner_of(found["Service"]) == self._owner:
             return Holder.US
+        if self.signs.last_write(info) is not before:
+            return Holder.US  # a register has begun since; what was read may be its past
         checks = found["Checks"] or ()
         self._leave(checks, deadline)
         return Holder.THE_DEAD if is_dead(found["Service"], checks) else Holder.ANOTHER
