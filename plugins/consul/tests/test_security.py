@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives import serialization
 
 from enlist.backend_options import Secret
 from enlist.errors import TimedOutError, UnauthorisedError, UnavailableError
+from enlist_consul.connection import Answer
+from enlist_consul.deadline import Deadline
+from enlist_consul.operations import Request, deregister
 from enlist_consul.plugin import ConsulRegistry
-from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin
+from plugins.consul.tests.making import CALL_S, MakeInfo, MakePlugin, id_of
 from tests.following import Follower
 from tests.servers.certificates import Certificates
 from tests.servers.consul import ConsulServer
@@ -225,6 +228,36 @@ def test_record_that_the_token_may_see_no_more_is_not_written_again_and_again(
         (failed,) = plugin.restore([info], 2)
         assert "node_prefix" in str(failed.error)
     assert [plugin.keep_alive([info], CALL_S).lost for _ in range(4)] == [[]] * 4
+
+
+def test_records_that_the_token_may_see_no_more_do_not_all_go_to_be_written_again(
+    make_plugin: MakePlugin,
+    consul_acl_server: ConsulServer,
+    make_info: MakeInfo,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those who may see them would miss all of them at once; the first alone tells."""
+    token = token_for(consul_acl_server, name, PUBLISHER % name)
+    plugin = make_plugin(consul_acl_server.endpoint, token=Secret(token))
+    infos = [make_info() for _ in range(3)]
+    assert plugin.restore(infos, CALL_S) == []
+    policy = consul_acl_server.call("GET", f"/v1/acl/policy/name/{name}")
+    taken_back = {**policy, "Rules": f'service "{name}" {{ policy = "write" }}'}
+    consul_acl_server.call("PUT", f"/v1/acl/policy/{policy['ID']}", taken_back)
+    client, removals = plugin._open().client, {deregister(id_of(info)) for info in infos}
+    call, asked = client.call, list[Request]()
+
+    def noted(request: Request, deadline: Deadline) -> Answer:
+        asked.append(request)
+        return call(request, deadline)
+
+    monkeypatch.setattr(client, "call", noted)
+    if any(plugin.keep_alive(infos, CALL_S).lost for _ in range(4)):
+        failed = plugin.restore(infos, 3)
+        assert {one.info for one in failed} == set(infos)
+    assert len(removals.intersection(asked)) <= 1
+    assert [plugin.keep_alive(infos, CALL_S).lost for _ in range(4)] == [[]] * 4
 
 
 def test_token_file_is_read_for_each_request(

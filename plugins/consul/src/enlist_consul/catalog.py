@@ -69,6 +69,11 @@ class Catalog:
         at_s, breaks = self._proven
         return breaks == self._client.breaks and time.monotonic() - at_s < self._trust_s
 
+    @property
+    def knows_node(self) -> bool:
+        """Whether it has lately shown the agent's node with a record of ours."""
+        return self._node is not None
+
     def await_shown(self, info: Info, deadline: Deadline) -> None:
         """Return when every reader sees the record of ``info``.
 

@@ -42,6 +42,8 @@ _FEW: Final = 16
 _SHARE_OF_TTL: Final = 1 / 3
 # Of the time of a bulk write; the rest is for seeing it in the catalogue.
 _SHARE_OF_WRITES: Final = 0.8
+# Of the time of a restore, to see whether the catalogue shows anything at all.
+_SHARE_OF_TRIAL: Final = 1 / 3
 _logger = logging.getLogger(__name__)
 
 
@@ -163,12 +165,31 @@ class Store:
 
         A newer agent that is told what it has already takes it for told to its servers too.
         """
-        unlisted = self._catalog.missing(ours, deadline) if ours else []
+        unlisted: Sequence[Info] = self._catalog.missing(ours, deadline) if ours else ()
+        if unlisted and not self._catalog.knows_node:
+            unlisted = self._told_by_first(unlisted, deadline)
         spread(
             unlisted,
             lambda info: self._client.call(deregister(service_id(info)), deadline),
             deadline,
         )
+
+    def _told_by_first(self, unlisted: Sequence[Info], deadline: Deadline) -> Sequence[Info]:
+        """Return those that are missing beside the first, once that is written anew and seen.
+
+        The node may have been removed, or the token may not see it any more. Then readers see all
+        that is there, and one record that goes for a moment is enough.
+        """
+        first, *rest = unlisted
+        try:
+            self._client.call(deregister(service_id(first)), deadline)
+            self._write(first, deadline)
+            brief = deadline.within(deadline.left_s() * _SHARE_OF_TRIAL)
+            self._catalog.await_shown(first, brief)
+        except RegistryError as exc:
+            _logger.info("consul: what was written anew is not seen: %s", exc)
+            return ()
+        return rest
 
     def withdraw(self, infos: Sequence[Info], deadline: Deadline) -> list[Info]:
         """Remove those that are ours; return those that may still be there.
