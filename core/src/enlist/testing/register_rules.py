@@ -145,7 +145,7 @@ class RegisterRules(KitTests):
         allowed_s = MANY / trial.bounds.restore_rate + CALL_S + trial.bounds.margin_s
         server.register_all(infos, timeout=dt.timedelta(seconds=allowed_s))
         trial.found(client, infos)
-        view = trial.resolver(client, name)
+        view = trial.resolver(client, name, allowed_s=allowed_s + trial.bounds.arrival_s)
         trial.check(len(view.instances) == MANY, f"a watch began with {len(view.instances)}")
 
     # --- R3 ------------------------------------------------------------------------------------

@@ -103,13 +103,21 @@ class Trial(Making):
 
         self.at_end(run)
 
-    def resolver(self, registry: Registry, service_name: str) -> Resolver:
-        """Follow a service, and wait for the first list; closed at the end."""
+    def resolver(
+        self, registry: Registry, service_name: str, *, allowed_s: float | None = None
+    ) -> Resolver:
+        """Follow a service, and wait for the first list; closed at the end.
+
+        Args:
+            registry: where.
+            service_name: whom.
+            allowed_s: how long the list may take; None for what a short one may.
+        """
         resolver = registry.resolver(service_name)
         self.closed_at_end(resolver.close)
         self.wait(
             lambda: not resolver.stale,
-            self.bounds.arrival_s + CALL_S,
+            self.bounds.arrival_s + CALL_S if allowed_s is None else allowed_s,
             f"a first list of {service_name!r} did not come",
         )
         return resolver
