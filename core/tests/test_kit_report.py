@@ -130,20 +130,18 @@ def test_rule_is_not_kept_by_tests_that_did_not_run(
     assert RuleResult(RULES["R1"], tests, untried).verdict is verdict
 
 
-def test_test_that_does_not_run_is_told(tmp_path: Path) -> None:
-    """However a module leaves tests out, its report says so and calls their rule not kept."""
-    tmp_path.chmod(0o700)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_left_out.py").write_text(LEFT_OUT)
-    path = tmp_path / "report.json"
+def reported(folder: Path, *arguments: str) -> tuple[Report, str]:
+    """Run pytest on a module that leaves tests out; return its report and what was printed."""
+    folder.chmod(0o700)
+    # A project of its own, also where temporary folders lie inside of this repository.
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "test_left_out.py").write_text(LEFT_OUT)
+    path = folder / "report.json"
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments)
 
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *("-k", "test_A1 or test_R1 or test_R6 or test_R8 or test_V1"),
-            *(f"--enlist-report={path}", "test_left_out.py"),
-        ],
-        cwd=tmp_path,
+        [*command, f"--enlist-report={path}", "test_left_out.py"],
+        cwd=folder,
         capture_output=True,
         check=False,
         text=True,
@@ -151,9 +149,15 @@ def test_test_that_does_not_run_is_told(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout
     (written,) = json.loads(path.read_text())
-    report = Report.from_json(written)
+    return Report.from_json(written), done.stdout
+
+
+def test_test_that_does_not_run_is_told(tmp_path: Path) -> None:
+    """However a module leaves tests out, its report says so and calls their rule not kept."""
+    report, shown = reported(tmp_path, "-k", "test_A1 or test_R1 or test_R6 or test_R8 or test_V1")
+
     lines = {line[:3].strip(): line for line in report.lines()}
-    assert report.with_verdict(Verdict.KEPT) == ("R8",), done.stdout
+    assert report.with_verdict(Verdict.KEPT) == ("R8",), shown
     assert report.with_verdict(Verdict.NOT_WHOLLY_TRIED) == ("R1", "R6", "V1")
     assert "A1" in report.with_verdict(Verdict.NOT_TRIED)
     assert lines["A1"].endswith("test_A1_what_is_claimed_is_there: skipped: no docker")
@@ -165,26 +169,10 @@ def test_test_that_does_not_run_is_told(tmp_path: Path) -> None:
 
 def test_report_comes_from_several_processes(tmp_path: Path) -> None:
     """pytest-xdist runs the tests in workers, whose results make one report."""
-    tmp_path.chmod(0o700)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_left_out.py").write_text(LEFT_OUT)
-    path = tmp_path / "report.json"
+    report, shown = reported(tmp_path, "-n2", "-k", "test_A1 or test_R8")
 
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-n2", "-p", "no:cacheprovider"),
-            *("-k", "test_A1 or test_R8", f"--enlist-report={path}", "test_left_out.py"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-
-    assert "enlist conformance: local" in done.stdout, done.stdout
-    (written,) = json.loads(path.read_text())
-    report = Report.from_json(written)
-    assert report.with_verdict(Verdict.KEPT) == ("R8",), done.stdout
+    assert "enlist conformance: local" in shown
+    assert report.with_verdict(Verdict.KEPT) == ("R8",), shown
     assert "A1" in report.with_verdict(Verdict.NOT_TRIED)
 
 
