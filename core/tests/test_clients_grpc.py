@@ -37,7 +37,6 @@ from enlist.errors import ClosedError, InvalidOptionError, NoInstanceError, Unav
 from enlist.finding.resolver import Resolver
 from enlist.frameworks.grpc import enlisted
 from enlist.info import Info
-from enlist.opening import open_registry
 from enlist.registry import Registry
 from tests.waiting import eventually
 
@@ -86,21 +85,6 @@ class Echo:
                 "Break": grpc.unary_unary_rpc_method_handler(self.broken_call),
             },
         )
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """A registry of this test's own."""
-    with open_registry(f"local:{tmp_path}/registry") as opened:
-        assert isinstance(opened, Registry)
-        yield opened
-
-
-@pytest.fixture
-def resolver(registry: Registry) -> Iterator[Resolver]:
-    """A resolver of the servers that the test enlists."""
-    with registry.resolver("echo") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -36,13 +36,6 @@ def registry(place: str) -> Iterator[Registry]:
         yield opened
 
 
-@pytest.fixture
-def resolver(registry: Registry) -> Iterator[Resolver]:
-    """A resolver of the servers that the test enlists."""
-    with registry.resolver("echo") as opened:
-        yield opened
-
-
 def test_channel_calls_in_every_way(registry: Registry, resolver: Resolver) -> None:
     """Stubs get what they get from a channel of gRPC, on one connection for each server."""
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import grpc  # noqa: TID253 - the tests are gRPC's clients and servers
@@ -14,34 +12,10 @@ import pytest
 
 from core.tests.grpc_aio_world import CANCELLED, ENDLESS, run, server, unconnected, until
 from core.tests.grpc_world import LISTEN, SAY, TELL, WEIGHTY, connections
-from core.tests.scripted_source import unheard_resolver
 from enlist.clients.grpc_aio import channel
 from enlist.errors import ClosedError
 from enlist.finding.resolver import Resolver
-from enlist.opening import open_registry
 from enlist.registry import Registry
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """A registry of this test's own."""
-    with open_registry(f"local:{tmp_path}/registry") as opened:
-        assert isinstance(opened, Registry)
-        yield opened
-
-
-@pytest.fixture
-def resolver(registry: Registry) -> Iterator[Resolver]:
-    """A resolver of the servers that the test enlists."""
-    with registry.resolver("echo") as opened:
-        yield opened
-
-
-@pytest.fixture
-def unheard() -> Iterator[Resolver]:
-    """A resolver that has no list, so that a pick waits for one."""
-    with unheard_resolver() as (made, _):
-        yield made
 
 
 def test_channel_leaves_a_server_that_leaves_after_its_calls(

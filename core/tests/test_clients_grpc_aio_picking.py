@@ -42,30 +42,7 @@ from enlist.clients.grpc_aio import channel
 from enlist.errors import ClosedError, NoInstanceError, UnavailableError
 from enlist.finding.resolver import Resolver
 from enlist.info import Info
-from enlist.opening import open_registry
 from enlist.registry import Registry
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """A registry of this test's own."""
-    with open_registry(f"local:{tmp_path}/registry") as opened:
-        assert isinstance(opened, Registry)
-        yield opened
-
-
-@pytest.fixture
-def resolver(registry: Registry) -> Iterator[Resolver]:
-    """A resolver of the servers that the test enlists."""
-    with registry.resolver("echo") as opened:
-        yield opened
-
-
-@pytest.fixture
-def unheard() -> Iterator[Resolver]:
-    """A resolver that has no list, so that a pick waits for one."""
-    with unheard_resolver() as (made, _):
-        yield made
 
 
 def test_channel_picks_by_weight(registry: Registry, resolver: Resolver) -> None:

@@ -6,7 +6,6 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,28 +19,12 @@ from enlist.address import Address
 from enlist.finding.resolver import Resolver
 from enlist.frameworks.thrift import enlisted
 from enlist.info import Info
-from enlist.opening import open_registry
 from enlist.registry import Registry
 from tests.servers.ports import claim_port
 from tests.waiting import eventually
 
 WEIGHTY = 65_535
 """A weight beside which one of 1 is hardly ever picked."""
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """A registry of this test's own."""
-    with open_registry(f"local:{tmp_path}/registry") as opened:
-        assert isinstance(opened, Registry)
-        yield opened
-
-
-@pytest.fixture
-def resolver(registry: Registry) -> Iterator[Resolver]:
-    """A resolver of the servers that the test enlists."""
-    with registry.resolver("echo") as opened:
-        yield opened
 
 
 @contextmanager
